@@ -1,0 +1,65 @@
+# Every target sets up what it needs by itself (tools/setup.sh): a virtual environment in .venv and,
+# where root, Debian packages. `make PYTHON=python3.12 ...` chooses the Python it is made from.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+export VENV PYTHON
+
+# What `python -m twisted.trial` runs, and after how many minutes it is stopped.
+TESTS ?= tests
+TEST_MINUTES ?= 10
+TEST_ALL_MINUTES ?= 60
+export TRIAL_FLAGS
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo:  ## Watch a Map-Server and three ETRs register over a reliable transport session
+	@tools/setup.sh demo
+	@$(BIN)/lispmsrt demo
+
+.PHONY: test
+test:  ## Run the tests (under 10 minutes)
+	@tools/setup.sh test
+	@tools/run-tests.sh $(TEST_MINUTES) $(TESTS)
+
+.PHONY: test-all
+test-all:  ## Run the tests and what takes longer (up to an hour)
+	@tools/setup.sh test
+	@LISPMSRT_LONG=1 tools/run-tests.sh $(TEST_ALL_MINUTES) $(TESTS)
+
+.PHONY: lint
+lint:  ## Check style, format and types
+	@tools/setup.sh lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: run
+run:  ## Run a Map-Server in the foreground with tap/map-server.toml
+	@tools/setup.sh demo
+	@exec $(BIN)/twistd -n --pidfile= lispmsrt --config tap/map-server.toml
+
+.PHONY: internet
+internet:  ## Register the whole routed Internet and look it up again
+	@tools/setup.sh internet
+	@$(BIN)/python -m benchmarks.internet
+
+.PHONY: bench
+bench:  ## Print registrations a second and bytes of memory per mapping
+	@tools/setup.sh demo
+	@$(BIN)/python -m benchmarks.bench
+
+.PHONY: clean
+clean:  ## Remove .venv and everything that was built
+	@tools/setup.sh clean
+	@rm -rf build dist *.egg-info _trial_temp* .coverage .coverage.* htmlcov docs/_build
+	@rm -rf .hypothesis .mypy_cache .ruff_cache twisted/plugins/dropin.cache
+	@for top in lispmsrt twisted tests benchmarks; do \
+	    [ ! -d "$$top" ] || find "$$top" -name __pycache__ -prune -exec rm -rf {} +; done
