@@ -1,0 +1,3 @@
+"""Bytes <-> values: RFC 9301 messages, LCAF, reliable-transport frames, authentication. Standard
+library only.
+"""
