@@ -86,6 +86,7 @@ class Key:
         "algorithm_id",
         "default_coverage",
         "digest_size",
+        "fingerprint",
         "is_plain",
         "key_id",
         "sent_length",
@@ -103,6 +104,8 @@ class Key:
         if not 0 <= key_id <= 255:
             raise ValueError("a key ID is a number from 0 to 255")
         self.key_id = key_id
+        self.fingerprint = hashlib.sha256(b"lispmsrt nonces" + secret).digest()[:8]
+        """Tells keys under one key ID apart, without a word on the secret."""
         self.algorithm_id = algorithm_id
         self._secret = secret
         self.default_coverage = coverage or (

@@ -1,0 +1,215 @@
+"""The Map-Server's UDP side: Map-Registers in, Map-Notifies out, ETRs armed (RFC 9301 §5.6, §5.7,
+§8.2).
+
+Whatever can't be authenticated is met with silence and a counter. Other control messages are
+counted only: asking for mappings is the Map-Resolver's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+
+from lispmsrt.control.arming import normalised
+from lispmsrt.control.nonces import NonceCheck, NonceMemory
+from lispmsrt.mapping.database import Xtr
+from lispmsrt.mapping.interfaces import Arms, RegistersOverUdp
+from lispmsrt.mapping.sites import Site
+from lispmsrt.mapping.verdicts import Identity, Verdict
+from lispmsrt.wire.addresses import Address, Afi
+from lispmsrt.wire.authentication import AUTHENTICATION_OFFSET
+from lispmsrt.wire.errors import WireError
+from lispmsrt.wire.map_register import (
+    MapRegisterSpan,
+    RegisterFlag,
+    walk_map_register,
+    write_map_notify,
+)
+from lispmsrt.wire.messages import ControlType, message_type
+from lispmsrt.wire.reader import Reader
+from lispmsrt.wire.record_walk import RecordSpan
+from lispmsrt.wire.records import decode_locators
+
+__all__ = ["Endpoint", "MapServerControl"]
+
+LISP_CONTROL_PORT = 4342
+
+Endpoint = tuple[bytes, int]
+"""A packed address and a UDP port."""
+
+_MAX_SOURCE_TEXTS = 65_536
+_ACCEPTED = Verdict.ACCEPTED
+
+
+class MapServerControl:
+    """Answer the UDP control messages of ETRs."""
+
+    def __init__(
+        self,
+        registrar: RegistersOverUdp,
+        armory: Arms,
+        *,
+        nonce_check: NonceCheck = NonceCheck.LENIENT,
+        notify_to_control_port: bool = False,
+        offers_sessions: bool = True,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.nonces = NonceMemory(nonce_check)
+        self._registrar = registrar
+        self._armory = armory
+        self._notify_to_control_port = notify_to_control_port
+        self._offers_sessions = offers_sessions
+        self._output: list[tuple[bytes, Endpoint]] = []
+        self._source_texts: dict[Endpoint, str] = {}
+
+    def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
+        """Take one datagram. Queues output."""
+        try:
+            kind = message_type(data)
+            if kind == ControlType.MAP_REGISTER:
+                self._on_map_register(data, source, now)
+            else:
+                self.counters[f"type {kind} not handled"] += 1
+        except WireError:
+            self.counters["malformed datagrams"] += 1
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Endpoint]]:
+        """Return what is to be sent now, and forget it."""
+        output, self._output = self._output, []
+        return output
+
+    def _on_map_register(self, data: bytes, source: Endpoint, now: float) -> None:
+        register = walk_map_register(data, 0, len(data))
+        self.counters["Map-Registers in"] += 1
+        if not register[5]:
+            self.counters["Map-Registers without records"] += 1
+            return
+        identity = self._registrar.identify(data, 0, len(data), register)
+        if isinstance(identity, Verdict):
+            # Silence: whoever has no key learns nothing.
+            self.counters[f"Map-Registers refused: {identity.name}"] += 1
+            return
+        address = b"" if identity.ids else normalised(source[0])
+        xtr = Xtr(identity.site.name, identity.ids, address)
+        who = (xtr, identity.key.fingerprint)
+        mac = data[AUTHENTICATION_OFFSET : AUTHENTICATION_OFFSET + register[4]]
+        if address and not self.nonces.is_from_origin(mac, address):
+            self.counters["Map-Registers from elsewhere"] += 1
+            return
+        if not self.nonces.is_fresh(who, register[1]):
+            self._on_repeat(who, register[1], source, now)
+            return
+        accepted = self._register(data, register, identity.site, xtr, source, now)
+        if not accepted:
+            self.counters["Map-Registers with no record accepted"] += 1
+            return
+        is_armed = self._arm(data, register[0], accepted, identity.site, xtr, source, now)
+        if register[0] & (RegisterFlag.WANT_MAP_NOTIFY | RegisterFlag.RELIABLE_TRANSPORT):
+            notify = _map_notify(data, register, identity, accepted, is_armed)
+            self.nonces.keep_answer(who, register[1], source, now, notify)
+            self._send(notify, source)
+
+    def _register(
+        self,
+        data: bytes,
+        register: MapRegisterSpan,
+        site: Site,
+        xtr: Xtr,
+        source: Endpoint,
+        now: float,
+    ) -> list[RecordSpan]:
+        enter = self._registrar.enter_over_udp
+        text = self._source_text(source)
+        word = register[0]
+        return [
+            record
+            for record in register[5]
+            if enter(xtr, text, site, data, record, word, now) is _ACCEPTED
+        ]
+
+    def _arm(
+        self,
+        data: bytes,
+        word: int,
+        accepted: list[RecordSpan],
+        site: Site,
+        xtr: Xtr,
+        source: Endpoint,
+        now: float,
+    ) -> bool:
+        """Arm the xTR where the Map-Register asks for it; tell whether to say so."""
+        asked = bool(word & RegisterFlag.RELIABLE_TRANSPORT)
+        if not self._offers_sessions or not (asked or not site.require_reliable_transport_bit):
+            return False
+        rlocs = _local_rlocs(data, accepted, site) if site.allowed_rlocs else []
+        return self._armory.arm(xtr, source[0], rlocs, now) and asked
+
+    def _on_repeat(self, who: tuple[Xtr, bytes], nonce: int, source: Endpoint, now: float) -> None:
+        self.counters["Map-Registers repeated"] += 1
+        answer = self.nonces.answer_again(who, nonce, source, now)
+        if answer is not None:
+            self._send(answer, source)
+
+    def _send(self, notify: bytes, source: Endpoint) -> None:
+        """Queues output."""
+        self.counters["Map-Notifies out"] += 1
+        # RFC 9301 contradicts itself on the port (§5, §5.7, §8.2); most ETRs expect the one they
+        # sent from.
+        port = LISP_CONTROL_PORT if self._notify_to_control_port else source[1]
+        self._output.append((notify, (source[0], port)))
+
+    def _source_text(self, source: Endpoint) -> str:
+        text = self._source_texts.get(source)
+        if text is None:
+            if len(self._source_texts) >= _MAX_SOURCE_TEXTS:
+                self._source_texts.clear()
+            address = ipaddress.ip_address(source[0])
+            text = f"{address}:{source[1]}" if address.version == 4 else f"[{address}]:{source[1]}"
+            self._source_texts[source] = text
+        return text
+
+
+def _map_notify(
+    data: bytes,
+    register: MapRegisterSpan,
+    identity: Identity,
+    accepted: list[RecordSpan],
+    is_armed: bool,
+) -> bytes:
+    word, nonce, _key_id, _algorithm_id, length, _records, records_end = register
+    return write_map_notify(
+        nonce=nonce,
+        records=[data[record[0] : record[7]] for record in accepted],
+        # RFC 9301 has no xTR-ID in a Map-Notify; deployed code mirrors it.
+        ids=data[records_end:] if word & RegisterFlag.XTR_ID else b"",
+        reliable_transport=is_armed,
+        key=identity.key,
+        length=length,
+        coverage=identity.coverage,
+    )
+
+
+def _local_rlocs(data: bytes, records: list[RecordSpan], site: Site) -> list[bytes]:
+    """Return the ETR's own RLOCs (L bit) that the site allows: it may well connect from one of
+    these.
+    """
+    found: dict[bytes, None] = {}
+    for record in records:
+        count = data[record[0] + 4]
+        for locator in decode_locators(Reader(data, record[6], record[7]), count):
+            rloc = locator.rloc
+            if (
+                locator.local
+                and isinstance(rloc, Address)
+                and _is_unicast(rloc)
+                and site.allows_rloc(rloc)
+            ):
+                found[rloc.packed] = None
+    return list(found)
+
+
+def _is_unicast(rloc: Address) -> bool:
+    if rloc.afi not in (Afi.IPV4, Afi.IPV6):
+        return False
+    address = ipaddress.ip_address(rloc.packed)
+    return not (address.is_multicast or address.is_unspecified)

@@ -1,0 +1,125 @@
+"""Replayed Map-Registers (RFC 9301 §5.6, read leniently: docs/draft.rst, "Nonces").
+
+Some ETRs count their nonces up, as RFC 9301 asks; others draw them at random. Both get protection
+against exact repeats; who has shown that it counts is held to it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+
+__all__ = ["NonceCheck", "NonceMemory"]
+
+REMEMBERED = 4096
+"""Nonces remembered of an xTR that draws them at random."""
+
+INCREASES = 16
+"""Increases in a row after which an xTR is held to counting up."""
+
+MAX_ANSWER = 1500
+"""Octets of a Map-Notify that is kept: one datagram that needs no fragments."""
+
+ANSWERS = 4
+"""Map-Notifies kept per xTR, for an ETR that repeats a Map-Register because its Map-Notify was
+lost.
+"""
+
+ANSWER_LIFETIME = 60.0
+"""Seconds during which a repeat from the same source gets its Map-Notify again."""
+
+MAX_ORIGINS = 65_536
+"""Messages of xTRs known by nothing but their address, remembered in all: some 13 MB."""
+
+MAX_XTRS = 65_536
+"""(xTR, key) pairs remembered; beyond, the ones heard of longest ago are forgotten."""
+
+
+class NonceCheck(enum.Enum):
+    """How strictly nonces are compared."""
+
+    LENIENT = "lenient"
+    STRICT = "strict"
+    OFF = "off"
+
+
+class _History:
+    __slots__ = ("answers", "highest", "increases", "seen")
+
+    def __init__(self) -> None:
+        self.seen: dict[int, None] = {}
+        self.highest = -1
+        self.increases = 0
+        self.answers: OrderedDict[int, tuple[object, float, bytes]] = OrderedDict()
+
+
+class NonceMemory:
+    """What has been seen, per (xTR, key)."""
+
+    def __init__(self, check: NonceCheck = NonceCheck.LENIENT) -> None:
+        self.counters: Counter[str] = Counter()
+        self._check = check
+        self._histories: OrderedDict[Hashable, _History] = OrderedDict()
+        self._origins: dict[bytes, bytes] = {}
+
+    def is_fresh(self, who: Hashable, nonce: int) -> bool:
+        """Whether this is not a repeat; it is one from now on."""
+        if self._check is NonceCheck.OFF:
+            return True
+        history = self._histories.get(who)
+        if history is None:
+            history = self._histories[who] = _History()
+            if len(self._histories) > MAX_XTRS:
+                self._histories.popitem(last=False)
+                self.counters["xTRs forgotten"] += 1
+        else:
+            self._histories.move_to_end(who)
+        counts_up = self._check is NonceCheck.STRICT or history.increases >= INCREASES
+        if nonce <= history.highest if counts_up else nonce in history.seen:
+            return False
+        if nonce > history.highest:
+            # The first nonce is no increase.
+            history.increases += history.highest >= 0
+            history.highest = nonce
+        else:
+            history.increases = 0
+        if self._check is NonceCheck.STRICT or history.increases >= INCREASES:
+            history.seen.clear()
+        else:
+            history.seen[nonce] = None
+            if len(history.seen) > REMEMBERED:
+                del history.seen[next(iter(history.seen))]
+        return True
+
+    def is_from_origin(self, mac: bytes, address: bytes) -> bool:
+        """Whether the message with this MAC comes from where it first came from.
+
+        For xTRs that are known by their address only: caught and sent from elsewhere, their
+        messages would make another xTR, which has no history yet.
+        """
+        if self._check is NonceCheck.OFF or not mac:
+            return True
+        origin = self._origins.setdefault(mac, address)
+        if len(self._origins) > MAX_ORIGINS:
+            del self._origins[next(iter(self._origins))]
+        return origin == address
+
+    def keep_answer(
+        self, who: Hashable, nonce: int, source: object, now: float, answer: bytes
+    ) -> None:
+        """Remember what was answered, in case the same message comes again."""
+        history = self._histories.get(who)
+        if history is None or len(answer) > MAX_ANSWER:
+            return
+        history.answers[nonce] = (source, now, answer)
+        if len(history.answers) > ANSWERS:
+            history.answers.popitem(last=False)
+
+    def answer_again(self, who: Hashable, nonce: int, source: object, now: float) -> bytes | None:
+        """Return what was answered to the same message from the same source a short while ago."""
+        history = self._histories.get(who)
+        kept = history.answers.get(nonce) if history is not None else None
+        if kept is None or kept[0] != source or now - kept[1] > ANSWER_LIFETIME:
+            return None
+        return kept[2]

@@ -1,0 +1,223 @@
+"""The mapping database: registrations by EID-prefix, exact and longest match per (instance ID,
+family).
+
+It keeps each registration's record in wire form with only what lookups and policy need beside it.
+Who may write is the registrar's business: nothing else calls :meth:`EidTable.put` and
+:meth:`EidTable.remove`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lispmsrt.wire.afi import Afi
+from lispmsrt.wire.map_register import RegisterFlag
+from lispmsrt.wire.reader import Reader
+from lispmsrt.wire.records import MappingRecord, decode_record
+
+if TYPE_CHECKING:
+    from lispmsrt.mapping.likeness import Likeness
+
+__all__ = ["Database", "EidTable", "Lease", "Registration", "Xtr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Xtr:
+    """Who registers: xTR-ID and Site-ID where a MAC covered them, else the UDP source address."""
+
+    site: str
+    ids: bytes
+    "xTR-ID (16 octets) and Site-ID (8), or empty"
+    address: bytes
+    "packed source address where there are no IDs, else empty"
+
+    def __str__(self) -> str:
+        who = f"xTR-ID {self.ids[:16].hex()}" if self.ids else "without xTR-ID"
+        return f"{self.site} {who}"
+
+
+class Lease:
+    """By which way an xTR registered, and how long that holds: one per session, one per xTR over
+    UDP.
+
+    Registrations on a live session have no clock; once it is lost they share the lease's deadline.
+    Those over UDP have one each.
+    """
+
+    __slots__ = (
+        "deadline",
+        "held",
+        "is_live",
+        "likenesses",
+        "source",
+        "transport",
+        "uses_ttl",
+        "xtr",
+    )
+
+    def __init__(self, xtr: Xtr, transport: str, source: str, *, is_live: bool) -> None:
+        self.xtr = xtr
+        self.transport = transport
+        self.source = source
+        "address and port, for people"
+        self.is_live = is_live
+        "whether a session stands behind it"
+        self.deadline: float | None = None
+        "monotonic seconds; set when the session is lost"
+        self.uses_ttl = False
+        "whether any registration had the T bit"
+        self.likenesses: dict[int, Likeness] = {}
+        "what accepted Registrations looked like, by their size"
+        # Ordered rather than a set: simulations must replay exactly.
+        self.held: dict[Registration, None] = {}
+
+    @property
+    def ids(self) -> bytes:
+        """xTR-ID and Site-ID as they stand at the end of the xTR's messages, or nothing."""
+        return self.xtr.ids
+
+
+class Registration:
+    """One EID-prefix registered by one xTR. Written by the registrar only."""
+
+    __slots__ = ("deadline", "flags", "lease", "record", "since")
+
+    def __init__(
+        self, record: bytes, lease: Lease, flags: int, since: float, deadline: float | None
+    ) -> None:
+        self.record = record
+        "the mapping record in wire form"
+        self.lease = lease
+        self.flags = flags
+        "bits of the Map-Register's first word (RegisterFlag)"
+        self.since = since
+        "monotonic seconds when this record was first registered"
+        self.deadline = deadline
+        "monotonic seconds, of its own; None where the lease decides"
+
+    @property
+    def expires(self) -> float | None:
+        """When the registration ends unless it is confirmed, in monotonic seconds; None while a
+        session holds it.
+        """
+        return self.lease.deadline if self.deadline is None else self.deadline
+
+    @property
+    def wants_notification(self) -> bool:
+        """Whether the xTR asked to hear of changes."""
+        return bool(self.flags & RegisterFlag.WANT_MAP_NOTIFY)
+
+    def decode(self) -> MappingRecord:
+        """Return the mapping record as a value."""
+        return decode_record(Reader(self.record))
+
+
+class EidTable:
+    """Registrations of one (instance ID, family), by prefix key
+    (:func:`lispmsrt.wire.record_walk.prefix_key`).
+    """
+
+    __slots__ = ("_longest_first", "afi", "entries", "instance_id", "lengths", "watching")
+
+    def __init__(self, instance_id: int, afi: int) -> None:
+        self.instance_id = instance_id
+        self.afi = afi
+        self.entries: dict[int, Registration] = {}
+        self.lengths: dict[int, int] = {}
+        "prefix length to how many there are"
+        self.watching: dict[int, int] = {}
+        "the same, counting those only that asked for notifications"
+        self._longest_first: list[int] = []
+
+    def put(self, length: int, key: int, registration: Registration) -> None:
+        """Enter a registration where there is none."""
+        self.entries[key] = registration
+        if length in self.lengths:
+            self.lengths[length] += 1
+        else:
+            self.lengths[length] = 1
+            self._longest_first = sorted(self.lengths, reverse=True)
+        if registration.flags & RegisterFlag.WANT_MAP_NOTIFY:
+            self.watch(length, 1)
+
+    def remove(self, length: int, key: int) -> None:
+        """Take out the registration that is there."""
+        registration = self.entries.pop(key)
+        self.lengths[length] -= 1
+        if not self.lengths[length]:
+            del self.lengths[length]
+            self._longest_first.remove(length)
+        if registration.flags & RegisterFlag.WANT_MAP_NOTIFY:
+            self.watch(length, -1)
+
+    def watch(self, length: int, change: int) -> None:
+        """Count one more or less registration of this length that wants notifications."""
+        count = self.watching.get(length, 0) + change
+        if count:
+            self.watching[length] = count
+        else:
+            del self.watching[length]
+
+    def longest_match(self, address: int, width: int) -> tuple[int, int, Registration] | None:
+        """Return prefix length, key and registration of the longest prefix that covers the address.
+
+        ``width`` is the number of bits in an address of this family.
+        """
+        entries = self.entries
+        # RFC 9735: names match exactly or not at all.
+        lengths = self._longest_first if self.afi != Afi.NAME else (width,)
+        for length in lengths:
+            key = address >> width - length | 1 << length
+            if key in entries:
+                return length, key, entries[key]
+        return None
+
+    def covering(self, length: int, key: int) -> Iterator[tuple[int, Registration]]:
+        """Yield prefix key and registration of every prefix that covers this one, itself first."""
+        for shorter in self._longest_first if self.afi != Afi.NAME else (length,):
+            if shorter <= length:
+                found = self.entries.get(key >> length - shorter)
+                if found is not None:
+                    yield key >> length - shorter, found
+
+
+class Database:
+    """Every table, by (instance ID, family)."""
+
+    __slots__ = ("tables",)
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[int, int], EidTable] = {}
+
+    def __len__(self) -> int:
+        return sum(len(table.entries) for table in self.tables.values())
+
+    def table(self, instance_id: int, afi: int) -> EidTable:
+        """Return the table, made when it is asked for first."""
+        table = self.tables.get((instance_id, afi))
+        if table is None:
+            table = self.tables[instance_id, afi] = EidTable(instance_id, afi)
+        return table
+
+    def exact(self, instance_id: int, afi: int, key: int) -> Registration | None:
+        """Return the registration of exactly this prefix."""
+        table = self.tables.get((instance_id, afi))
+        return table.entries.get(key) if table is not None else None
+
+    def longest_match(
+        self, instance_id: int, afi: int, packed: bytes
+    ) -> tuple[int, int, Registration] | None:
+        """Return prefix length, key and registration of the longest prefix that covers a packed
+        address.
+        """
+        table = self.tables.get((instance_id, afi))
+        if table is None:
+            return None
+        return table.longest_match(int.from_bytes(packed, "big"), 8 * len(packed))
+
+    def registrations(self) -> Iterator[Registration]:
+        """Yield all of them; the database must not change meanwhile."""
+        for table in self.tables.values():
+            yield from table.entries.values()

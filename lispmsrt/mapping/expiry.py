@@ -1,0 +1,48 @@
+"""One wheel for all soft state: whatever has a deadline sits in the bucket of that second.
+
+Nothing is moved when a deadline moves: an item found in a bucket before its time is put into the
+right one then. So a refresh costs no more than writing the new deadline. An item is in a bucket
+once, so copies merge.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Generic, TypeVar
+
+__all__ = ["ExpiryWheel"]
+
+Item = TypeVar("Item")
+
+
+class ExpiryWheel(Generic[Item]):
+    """Items by the whole second after their deadline."""
+
+    __slots__ = ("_buckets", "_seconds")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[Item, None]] = {}
+        self._seconds: list[int] = []
+
+    def add(self, item: Item, deadline: float) -> None:
+        """Hand ``item`` out at the first :meth:`due` after ``deadline`` (monotonic seconds)."""
+        second = int(deadline) + 1
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            self._buckets[second] = {item: None}
+            heapq.heappush(self._seconds, second)
+        else:
+            bucket[item] = None
+
+    def due(self, now: float) -> list[Item]:
+        """Take out everything whose second has come. The caller looks at the deadline that each
+        item has by now.
+        """
+        items: list[Item] = []
+        while self._seconds and self._seconds[0] <= now:
+            items.extend(self._buckets.pop(heapq.heappop(self._seconds)))
+        return items
+
+    def next_due(self) -> float | None:
+        """When :meth:`due` will have something, in monotonic seconds."""
+        return self._seconds[0] if self._seconds else None

@@ -1,0 +1,473 @@
+"""The one writer of the mapping database: policy first, then the database, then who must hear of
+the change.
+
+Registrations come from sessions and from UDP; both end in the same few lines. Times are monotonic
+seconds. RFC 9301 §8.2; draft-kouvelas-lisp-map-server-reliable-transport-07 §6.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from hmac import compare_digest
+
+from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
+from lispmsrt.mapping.expiry import ExpiryWheel
+from lispmsrt.mapping.likeness import HEAD, MASK_OCTET, Likeness
+from lispmsrt.mapping.policy import identify, judge
+from lispmsrt.mapping.sites import Site, Sites
+from lispmsrt.mapping.verdicts import Change, Identity, Verdict, Withdrawal
+from lispmsrt.wire.authentication import AUTHENTICATION_OFFSET
+from lispmsrt.wire.framing import Frame
+from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
+from lispmsrt.wire.record_walk import EID_OFFSET, RecordSpan, walk_records
+from lispmsrt.wire.records import NO_EXPIRY
+
+__all__ = ["MAX_LIKENESSES", "MAX_REGISTRATIONS", "REGISTRATION_TIMEOUT", "Registrar"]
+
+REGISTRATION_TIMEOUT = 180.0
+"""Seconds that a registration lasts without its ETR being heard (RFC 9301 §8.2; after a lost
+session likewise).
+"""
+
+MAX_REGISTRATIONS = 4_000_000
+"""What one Map-Server keeps by default: about 1.2 GB, so that no site can exhaust the memory of
+all.
+"""
+
+MAX_LIKENESSES = 16
+"""Kinds of Registration, by their size, that are remembered per session."""
+
+_REGISTRATION = 17
+unpack_head = HEAD.unpack_from
+from_bytes = int.from_bytes
+_KEPT_FLAGS = (
+    RegisterFlag.PROXY_REPLY
+    | RegisterFlag.SECURITY
+    | RegisterFlag.EID_NOTIFY
+    | RegisterFlag.USE_TTL
+    | RegisterFlag.MERGE
+    | RegisterFlag.WANT_MAP_NOTIFY
+)
+_USE_TTL = RegisterFlag.USE_TTL
+
+
+ACCEPTED = Verdict.ACCEPTED
+NO_SITE = Verdict.NOT_A_VALID_SITE_EID_PREFIX
+BAD_LOCATORS = Verdict.LOCATOR_SET_NOT_ALLOWED
+OTHER = Verdict.OTHER
+
+
+class Registrar:
+    """Decide on registrations, keep them, and end them when their time is over."""
+
+    def __init__(
+        self,
+        sites: Sites,
+        *,
+        on_change: Callable[[Change], None] | None = None,
+        timeout: float = REGISTRATION_TIMEOUT,
+        limit: int = MAX_REGISTRATIONS,
+    ) -> None:
+        self.database = Database()
+        self.counters: Counter[str] = Counter()
+        self._sites = sites
+        self._on_change = on_change
+        self._timeout = timeout
+        self._limit = limit
+        self._count = 0
+        self._over_udp: dict[Xtr, Lease] = {}
+        self._wheel: ExpiryWheel[Registration | Lease] = ExpiryWheel()
+        self._flags: dict[int, int] = {}
+
+    # Who is it
+
+    @property
+    def sites(self) -> Sites:
+        """The configured sites in force."""
+        return self._sites
+
+    def identify(
+        self, data: bytes, start: int, end: int, register: MapRegisterSpan
+    ) -> Identity | Verdict:
+        """Find whose authentic message it is; see :func:`lispmsrt.mapping.policy.identify`."""
+        return identify(self._sites, data, start, end, register)
+
+    # From a session
+
+    def register(
+        self, lease: Lease, data: bytes, start: int, end: int, register: MapRegisterSpan, now: float
+    ) -> Verdict:
+        """Register or withdraw the one record of the Registration ``data[start:end]`` for a
+        session's lease.
+        """
+        record = register[5][0]
+        identity = self.identify(data, start, end, register)
+        if type(identity) is not Identity:
+            return self._refuse(lease, record, identity)  # type: ignore[arg-type]
+        if identity.ids != lease.xtr.ids or identity.site.name != lease.xtr.site:
+            # Another xTR than the one that the session is bound to: nothing of the bound one is
+            # touched.
+            return OTHER
+        verdict = self.enter(lease, identity.site, data, record, register[0], now, None)
+        if verdict is ACCEPTED:
+            self._remember_likeness(lease, identity, data, start, end, register)
+        return verdict
+
+    def register_run(
+        self, lease: Lease, data: bytes, frames: Sequence[Frame], first: int, now: float
+    ) -> list[bytes]:
+        """Register the Registrations from ``frames[first]`` on, as long as each is like one before.
+
+        Returns the EID wire forms of those that were accepted. The first that differs in any way,
+        and whatever is wrong, is left to :meth:`register`.
+        """
+        accepted: list[bytes] = []
+        size = -1
+        for position in range(first, len(frames)):
+            kind, _message_id, start, end = frames[position]
+            if end - start != size:
+                size = end - start
+                like = lease.likenesses.get(size)
+                if like is None or like.sites is not self._sites:
+                    break
+                # Everything is hoisted: this loop is where a Map-Server spends its life.
+                body_at, zeros, mac_of = like.body_at, like.zeros, like.secret.mac
+                like_word, like_keys = like.word, like.keys
+                before_mask, from_mask, suffix = like.before_mask, like.from_mask, like.suffix
+                address_at, address_end, width = like.address_at, like.address_end, like.width
+                record_size, flags, table = like.record_size, like.flags, like.table
+                prefix_length, prefix_key = like.prefix_length, like.prefix_key
+                takes_more_specifics = like.accept_more_specifics
+                entries = table.entries
+            word, _nonce, keys = unpack_head(data, start)
+            at = start + body_at
+            body = data[at:end]
+            if not (
+                kind == _REGISTRATION
+                and word == like_word
+                and keys == like_keys
+                and body.startswith(before_mask)
+                and body.startswith(from_mask, 6)
+                and body.endswith(suffix)
+            ):
+                break
+            length = body[MASK_OCTET]
+            above = length - prefix_length
+            if length > width or above < 0 or (above and not takes_more_specifics):
+                break
+            address = from_bytes(body[address_at:address_end], "big")
+            key = address >> width - length | 1 << length
+            if key >> above != prefix_key:
+                break
+            mac_at = start + AUTHENTICATION_OFFSET
+            if not compare_digest(mac_of(data[start:mac_at] + zeros + body), data[mac_at:at]):
+                break
+            record = body[:record_size]
+            current = entries.get(key)
+            if current is None:
+                if not self._enter_new(table, length, key, record, lease, flags, now):
+                    break
+            elif current.lease is not lease or current.record != record or current.flags != flags:
+                break
+            accepted.append(body[5:6] + body[EID_OFFSET:address_end])
+        return accepted
+
+    def _enter_new(
+        self,
+        table: EidTable,
+        length: int,
+        key: int,
+        record: bytes,
+        lease: Lease,
+        flags: int,
+        now: float,
+    ) -> bool:
+        """Enter what a live session registers where nothing is registered."""
+        if self._count >= self._limit:
+            return False
+        registration = Registration(record, lease, flags, now, None)
+        table.put(length, key, registration)
+        lease.held[registration] = None
+        self._count += 1
+        if self._on_change is not None:
+            self._on_change(Change(table, length, key, None, registration))
+        return True
+
+    def _remember_likeness(
+        self,
+        lease: Lease,
+        identity: Identity,
+        data: bytes,
+        start: int,
+        end: int,
+        register: MapRegisterSpan,
+    ) -> None:
+        """Let the next ones that are like this Registration go by :meth:`register_run`."""
+        _at, _ttl, instance_id, afi, *_ = register[5][0]
+        table = self.database.table(instance_id, afi)
+        flags = register[0] & _KEPT_FLAGS
+        flags = self._flags.setdefault(flags, flags)
+        like = Likeness.of(
+            data, start, end, register, self._sites, identity, table=table, flags=flags
+        )
+        if like is None:
+            return
+        if len(lease.likenesses) >= MAX_LIKENESSES:
+            lease.likenesses.clear()
+        lease.likenesses[end - start] = like
+
+    # From a session or UDP, authentic by now
+
+    def enter(
+        self,
+        lease: Lease,
+        site: Site,
+        data: bytes,
+        span: RecordSpan,
+        word: int,
+        now: float,
+        deadline: float | None,
+    ) -> Verdict:
+        """Register or withdraw one record whose message is authentic and from ``site``.
+
+        ``deadline`` is None on a live session.
+        """
+        start, ttl, instance_id, afi, length, key, locators, end = span
+        table = self.database.table(instance_id, afi)
+        if not ttl:
+            return self._withdraw(lease, table, length, key)
+        if site.allowed_rlocs and not site.allows_locators(data[locators:end]):
+            return self._refuse(lease, span, BAD_LOCATORS)
+        record = data[start:end]
+        flags = word & _KEPT_FLAGS
+        flags = self._flags.setdefault(flags, flags)  # one int object for all
+        current = table.entries.get(key)
+        if current is not None and (current.lease is lease or current.lease.xtr == lease.xtr):
+            if current.record == record and current.flags == flags:
+                return self._confirm(current, lease, now, deadline)
+            if current.lease.is_live and not lease.is_live:
+                # docs/draft.rst, Arming 8: over UDP nobody demotes what the same xTR's live
+                # session holds.
+                return ACCEPTED
+        registration = Registration(record, lease, flags, now, deadline)
+        if current is not None:
+            self._replace(table, length, key, registration)
+        elif self._count < self._limit:
+            table.put(length, key, registration)
+            self._count += 1
+        else:
+            self.counters["refused, database full"] += 1
+            return OTHER
+        lease.held[registration] = None
+        if deadline is not None:
+            self._wheel.add(registration, deadline)
+        elif flags & _USE_TTL:
+            lease.uses_ttl = True
+        if self._on_change is not None:
+            self._on_change(Change(table, length, key, current, registration))
+        return ACCEPTED
+
+    # From UDP
+
+    def judge(self, site: Site, data: bytes, span: RecordSpan) -> Verdict:
+        """Tell what would become of a record in an authentic message of ``site``, and change
+        nothing.
+        """
+        return judge(self._sites, site, data, span)
+
+    def enter_over_udp(
+        self,
+        xtr: Xtr,
+        source: str,
+        site: Site,
+        data: bytes,
+        span: RecordSpan,
+        word: int,
+        now: float,
+    ) -> Verdict:
+        """Register or withdraw one record as soft state, which lasts 180 s or the record TTL where
+        T is set.
+
+        ``source`` is address and port, for people.
+        """
+        verdict = self.judge(site, data, span)
+        if verdict is not ACCEPTED:
+            self.counters[f"refused over UDP: {verdict.name}"] += 1
+            return verdict
+        lease = self._over_udp.get(xtr)
+        if lease is None:
+            lease = Lease(xtr, "UDP", source, is_live=False)
+        lease.source = source
+        ttl = span[1]
+        # RFC 9301 §5.6, T bit: the record TTL is the timeout.
+        lasts = 60.0 * ttl if word & _USE_TTL and ttl != NO_EXPIRY else self._timeout
+        verdict = self.enter(lease, site, data, span, word, now, now + lasts)
+        if lease.held:
+            self._over_udp[xtr] = lease
+        return verdict
+
+    # When a session ends
+
+    def lose(self, lease: Lease, now: float) -> None:
+        """Start the clock of everything that a session registered: the session is lost."""
+        lease.is_live = False
+        if not lease.held:
+            return
+        lease.deadline = now + self._timeout
+        self._wheel.add(lease, lease.deadline)
+        if not lease.uses_ttl:
+            return
+        for registration in lease.held:
+            ttl = walk_records(registration.record, 0, len(registration.record), 1)[0][1]
+            if registration.flags & _USE_TTL and 60.0 * ttl < self._timeout:
+                registration.deadline = now + 60.0 * ttl
+                self._wheel.add(registration, registration.deadline)
+
+    def renew(self, lease: Lease, now: float) -> Lease:
+        """Demand that a live session confirms what it registered, within the time that a lost one
+        has.
+
+        Returns the lease that the session goes on with.
+        """
+        successor = Lease(lease.xtr, lease.transport, lease.source, is_live=True)
+        self.lose(lease, now)
+        return successor
+
+    def next_expiry(self) -> float | None:
+        """When :meth:`expire` may have something to do."""
+        return self._wheel.next_due()
+
+    def expire(self, now: float) -> None:
+        """End what nobody confirmed in time."""
+        for item in self._wheel.due(now):
+            if isinstance(item, Lease):
+                for registration in list(item.held):
+                    self._expire_registration(registration)
+            elif item in item.lease.held and item.deadline is not None:
+                if item.deadline > now:
+                    self._wheel.add(item, item.deadline)
+                else:
+                    self._expire_registration(item)
+
+    # When the configuration changes
+
+    def reconfigure(self, sites: Sites) -> None:
+        """Decide by new sites from now on. What is registered already is for :meth:`reexamine` to
+        judge.
+        """
+        self._sites = sites
+
+    def reexamine(self, batch: int = 1000) -> Iterator[list[Withdrawal]]:
+        """Take out every registration that the sites in force would refuse; yield after each
+        ``batch`` looked at.
+
+        The database may change between batches.
+        """
+        for table in list(self.database.tables.values()):
+            keys = list(table.entries)
+            for first in range(0, len(keys), batch):
+                yield [
+                    withdrawal
+                    for key in keys[first : first + batch]
+                    if (withdrawal := self._reexamine_one(table, key)) is not None
+                ]
+
+    def _reexamine_one(self, table: EidTable, key: int) -> Withdrawal | None:
+        registration = table.entries.get(key)
+        if registration is None:
+            return None
+        length = key.bit_length() - 1
+        lease = registration.lease
+        prefix = self._sites.match(table.instance_id, table.afi, length, key)
+        if prefix is None or prefix.site.name != lease.xtr.site:
+            reason = NO_SITE
+        else:
+            record = registration.record
+            locators = walk_records(record, 0, len(record), 1)[0][6]
+            if prefix.site.allows_locators(record[locators:]):
+                return None
+            reason = BAD_LOCATORS
+        self.counters["withdrawn by configuration"] += 1
+        self._remove(table, length, key, registration)
+        return Withdrawal(lease, registration.record, reason)
+
+    # The only lines that write
+
+    def _confirm(
+        self, registration: Registration, lease: Lease, now: float, deadline: float | None
+    ) -> Verdict:
+        """The same mapping again: at most its lease and its time change."""
+        holder = registration.lease
+        if deadline is None:
+            registration.deadline = None
+        elif holder.is_live:
+            return ACCEPTED
+        else:
+            if registration.deadline is None:
+                self._wheel.add(registration, deadline)
+            registration.deadline = deadline
+        if holder is not lease:
+            self._let_go(registration)
+            lease.held[registration] = None
+            registration.lease = lease
+            if registration.flags & _USE_TTL:
+                lease.uses_ttl = True
+        return ACCEPTED
+
+    def _replace(self, table: EidTable, length: int, key: int, registration: Registration) -> None:
+        """Put a registration where another one is, of the same xTR or not: without merge the
+        newest wins.
+        """
+        replaced = table.entries[key]
+        table.entries[key] = registration
+        if replaced.wants_notification != registration.wants_notification:
+            table.watch(length, 1 if registration.wants_notification else -1)
+        self._let_go(replaced)
+
+    def _withdraw(self, lease: Lease, table: EidTable, length: int, key: int) -> Verdict:
+        current = table.entries.get(key)
+        if current is None or current.lease.xtr != lease.xtr:
+            return ACCEPTED
+        if current.lease.is_live and not lease.is_live:
+            return ACCEPTED
+        self.counters["withdrawn"] += 1
+        self._remove(table, length, key, current, lease)
+        return ACCEPTED
+
+    def _refuse(self, lease: Lease, span: RecordSpan, verdict: Verdict) -> Verdict:
+        """Answer a refusal, and take out what the session itself had registered there: its ETR
+        counts on nothing.
+        """
+        _start, _ttl, instance_id, afi, length, key, *_ = span
+        current = self.database.exact(instance_id, afi, key)
+        if current is not None and lease.is_live and current.lease.xtr == lease.xtr:
+            self._remove(self.database.table(instance_id, afi), length, key, current, lease)
+        return verdict
+
+    def _expire_registration(self, registration: Registration) -> None:
+        record = registration.record
+        _start, _ttl, instance_id, afi, length, key, *_ = walk_records(record, 0, len(record), 1)[0]
+        self.counters["expired"] += 1
+        self._remove(self.database.table(instance_id, afi), length, key, registration)
+
+    def _remove(
+        self,
+        table: EidTable,
+        length: int,
+        key: int,
+        registration: Registration,
+        by: Lease | None = None,
+    ) -> None:
+        table.remove(length, key)
+        self._let_go(registration)
+        self._count -= 1
+        if self._on_change is not None:
+            self._on_change(Change(table, length, key, registration, None, by))
+
+    def _let_go(self, registration: Registration) -> None:
+        """Take a registration from its lease; of xTRs over UDP no empty lease is kept."""
+        lease = registration.lease
+        del lease.held[registration]
+        if not lease.held and self._over_udp.get(lease.xtr) is lease:
+            del self._over_udp[lease.xtr]

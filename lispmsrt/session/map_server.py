@@ -1,0 +1,213 @@
+"""The Map-Server's end of a session (draft-kouvelas-lisp-map-server-reliable-transport-07 §6.1).
+
+Registrations in, ACKs and Rejections out; Refreshes and Mapping Notifications when there is
+reason. Which xTR the session belongs to is settled by its first valid Registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from lispmsrt.mapping.database import Lease
+from lispmsrt.mapping.interfaces import Arming, News, Registers
+from lispmsrt.mapping.verdicts import Verdict
+from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
+from lispmsrt.session.limits import SessionLimits
+from lispmsrt.wire.errors import WireError
+from lispmsrt.wire.framing import Frame
+from lispmsrt.wire.map_register import MapRegisterSpan, walk_map_register
+from lispmsrt.wire.record_walk import EID_OFFSET, walk_records
+from lispmsrt.wire.reliable_transport import (
+    MessageType,
+    RefreshScope,
+    RegistrationRefresh,
+    encode_mapping_notification,
+    encode_registration_ack,
+    encode_registration_acks,
+    encode_registration_refresh,
+    encode_registration_reject,
+)
+
+__all__ = ["MapServerSession"]
+
+_ACCEPTED = Verdict.ACCEPTED
+_STARTING = SessionState.STARTING
+_NEWS_AT_ONCE = 64
+
+
+class MapServerSession(Session):
+    """One session on the Map-Server."""
+
+    ALLOWED: ClassVar[dict[SessionState, dict[int, str]]] = {
+        SessionState.STARTING: {
+            MessageType.REGISTRATION: "_on_first_registration",
+            MessageType.ERROR_NOTIFICATION: "_on_error_notification",
+        },
+        SessionState.ESTABLISHED: {
+            MessageType.REGISTRATION: "_on_registration",
+            MessageType.ERROR_NOTIFICATION: "_on_error_notification",
+        },
+    }
+
+    def __init__(
+        self,
+        *,
+        registrar: Registers,
+        arming: Arming,
+        news: News,
+        claim: object,
+        transport: str,
+        peer: str,
+        limits: SessionLimits,
+        wake: Callable[[], None],
+        now: float,
+    ) -> None:
+        super().__init__(limits, wake, now)
+        self.transport = transport
+        self.peer = peer
+        self.lease: Lease | None = None
+        self._registrar = registrar
+        self._arming = arming
+        self._news = news
+        self._claim = claim
+        self._refreshes: list[RegistrationRefresh] = []
+
+    def start(self, now: float) -> None:
+        """Ask for everything: that is also the sign that this Map-Server does reliable
+        registration (§6.1.4).
+
+        Queues output.
+        """
+        self._set_timer(SessionTimer.BEGINNING, now + self._limits.probation)
+        self.refresh(RegistrationRefresh(RefreshScope.EVERYTHING))
+
+    def refresh(self, refresh: RegistrationRefresh) -> None:
+        """Ask the ETR to register again. Queues output."""
+        if self.state is SessionState.CLOSED:
+            return
+        if any(_absorbs(waiting, refresh) for waiting in self._refreshes):
+            return
+        waiting = [earlier for earlier in self._refreshes if not _absorbs(refresh, earlier)]
+        if len(waiting) >= self._limits.max_refreshes:
+            waiting, refresh = [], RegistrationRefresh(RefreshScope.EVERYTHING)
+        self._refreshes = [*waiting, refresh]
+        self._wake()
+
+    def withdraw(self, record: bytes, reason: Verdict) -> None:
+        """Tell the ETR that a registration which was accepted holds no longer (§6.1.3). Queues
+        output.
+        """
+        if self.state is SessionState.CLOSED:
+            return
+        self.counters["withdrawals out"] += 1
+        eid = _eid_of_record(record)
+        self._send(encode_registration_reject(self._next_id, reason, eid))
+        self._wake()
+
+    def replaced(self, now: float) -> None:
+        """Close: a newer session of the same xTR has taken over."""
+        self.close(CloseReason.REPLACED, now)
+
+    def demand_confirmation(self, now: float) -> None:
+        """Have everything registered again, and let end in time what is not: a key has changed.
+        Queues output.
+        """
+        if self.lease is not None and self.state is not SessionState.CLOSED:
+            self.lease = self._registrar.renew(self.lease, now)
+        self.refresh(RegistrationRefresh(RefreshScope.EVERYTHING))
+
+    def _on_first_registration(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        """Settle whose session this is; the ladder is the same as for any Registration."""
+        register = self._walk(chunk, start, end)
+        identity = self._registrar.identify(chunk, start, end, register)
+        if isinstance(identity, Verdict):
+            self._answer(identity, chunk, register)
+            return
+        xtr = self._arming.bind(self._claim, self, identity.site.name, identity.ids, now)
+        if xtr is None:
+            self.counters["not armed"] += 1
+            self._answer(Verdict.OTHER, chunk, register)
+            return
+        self.lease = Lease(xtr, self.transport, self.peer, is_live=True)
+        verdict = self._registrar.register(self.lease, chunk, start, end, register, now)
+        self._answer(verdict, chunk, register)
+        self._news.attach(self.lease, self._wake)
+        self._stop_timer(SessionTimer.BEGINNING)
+        self._enter(SessionState.ESTABLISHED)
+
+    def _take_run(self, chunk: bytes, frames: Sequence[Frame], first: int, now: float) -> int:
+        if self.lease is None:
+            return 0
+        eids = self._registrar.register_run(self.lease, chunk, frames, first, now)
+        if eids:
+            self._output.append(encode_registration_acks(self._next_id, eids))
+            self._count_sent(len(eids))
+        return len(eids)
+
+    def _on_registration(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        assert self.lease is not None
+        register = self._walk(chunk, start, end)
+        verdict = self._registrar.register(self.lease, chunk, start, end, register, now)
+        self._answer(verdict, chunk, register)
+
+    def _walk(self, chunk: bytes, start: int, end: int) -> MapRegisterSpan:
+        if end - start > self._limits.max_registration:
+            raise WireError("Registration is too large")
+        register = walk_map_register(chunk, start, end)
+        if len(register[5]) != 1:
+            # K07 §6.1.1: more than one record is discarded.
+            raise WireError("a Registration has exactly one record")
+        return register
+
+    def _answer(self, verdict: Verdict, chunk: bytes, register: MapRegisterSpan) -> None:
+        record = register[5][0]
+        at = record[0]
+        eid = chunk[at + 5 : at + 6] + chunk[at + EID_OFFSET : record[6]]
+        if verdict is _ACCEPTED:
+            self._send(encode_registration_ack(self._next_id, eid))
+        else:
+            self.counters["rejections out"] += 1
+            self._send(encode_registration_reject(self._next_id, verdict, eid))
+
+    def _pull(self, now: float) -> None:
+        for refresh in self._refreshes:
+            self._send(encode_registration_refresh(refresh, self._next_id))
+        self._refreshes = []
+        if self.lease is None:
+            return
+        room = self._limits.max_output
+        while room > 0:
+            news = self._news.take(self.lease, _NEWS_AT_ONCE)
+            if news is None:
+                self.close(CloseReason.NOT_READING, now)
+                return
+            if not news:
+                return
+            for data in news:
+                self.counters["notifications out"] += 1
+                self._send(encode_mapping_notification(self._next_id, data))
+                room -= len(data)
+        if self._news.has_news(self.lease):
+            self._wake()
+
+    def _on_timeout(self, timer: SessionTimer, now: float) -> None:
+        self.close(CloseReason.NO_REGISTRATION, now)
+
+    def _on_close(self, now: float) -> None:
+        self._arming.release(self._claim, self)
+        if self.lease is not None:
+            self._news.detach(self.lease)
+            self._registrar.lose(self.lease, now)
+
+
+def _eid_of_record(record: bytes) -> bytes:
+    locators_at = walk_records(record, 0, len(record), 1)[0][6]
+    return record[5:6] + record[EID_OFFSET:locators_at]
+
+
+def _absorbs(wider: RegistrationRefresh, narrower: RegistrationRefresh) -> bool:
+    """Whether the second Refresh asks for nothing that the first one does not."""
+    if wider == narrower:
+        return True
+    return wider.scope == RefreshScope.EVERYTHING and not wider.rejected_only

@@ -1,0 +1,744 @@
+"""The registrar: policy, ownership, clocks (draft A.7: docs/draft.rst)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from lispmsrt.mapping.database import Lease, Xtr
+from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
+from lispmsrt.mapping.sites import Sites
+from lispmsrt.mapping.verdicts import Identity, Verdict
+from lispmsrt.wire.errors import WireError
+from tests.builders import (
+    ANY_IPV4,
+    KEY,
+    OTHER_KEY,
+    SHA1_KEY,
+    Etr,
+    M,
+    MapServer,
+    P,
+    R,
+    Secret,
+    T,
+    eid,
+    lcaf,
+    locator,
+    record,
+    site,
+    sites,
+    span_of,
+)
+
+_ACCEPTED = Verdict.ACCEPTED
+_NO_SITE = Verdict.NOT_A_VALID_SITE_EID_PREFIX
+_BAD_AUTHENTICATION = Verdict.AUTHENTICATION_FAILURE
+_BAD_LOCATORS = Verdict.LOCATOR_SET_NOT_ALLOWED
+_EID = "10.1.0.0/16"
+_HKDF_KEY = Secret(3, 3, b"derived")
+
+
+class RegistrarCase(SynchronousTestCase):
+    """A registrar, ETRs, and their sessions reduced to leases."""
+
+    def setUp(self) -> None:
+        """Two sites."""
+        self.office, self.shop = site("office"), site("shop", OTHER_KEY)
+        self.server = MapServer(
+            sites((self.office, ANY_IPV4), (self.office, ANY_IPV4, 7), (self.shop, "172.16.0.0/12"))
+        )
+        self.registrar = self.server.registrar
+
+    def session(self, xtr_id: int = 1, site_name: str = "office") -> tuple[Etr, Lease]:
+        """Return an ETR and the lease of its session."""
+        etr = Etr(xtr_id=xtr_id)
+        return etr, Lease(Xtr(site_name, etr.ids, b""), "TCP", "there", is_live=True)
+
+    def register(
+        self, etr: Etr, lease: Lease, *records: bytes, flags: int = 0, now: float = 0.0
+    ) -> Verdict:
+        """Register on a session."""
+        message = etr.map_register(*records, flags=flags)
+        return self.registrar.register(lease, *span_of(message), now)
+
+    def over_udp(
+        self,
+        etr: Etr,
+        one: bytes,
+        *,
+        flags: int = 0,
+        now: float = 0.0,
+        verdict: Verdict = _ACCEPTED,
+    ) -> None:
+        """Register over UDP."""
+        data, start, end, register = span_of(etr.map_register(one, flags=flags))
+        identity = self.registrar.identify(data, start, end, register)
+        assert isinstance(identity, Identity)
+        xtr = Xtr(identity.site.name, identity.ids, b"" if identity.ids else etr.source[0])
+        found = self.registrar.enter_over_udp(
+            xtr, "here", identity.site, data, register[5][0], register[0], now
+        )
+        self.assertIs(found, verdict)
+
+    def ends(self, text: str = _EID) -> float | None:
+        """Return when the EID-prefix is gone, found by turning the clock; None if it stays."""
+        now = 0.0
+        while self.server.at(text) is not None:
+            due = self.registrar.next_expiry()
+            if due is None:
+                return None
+            now = max(now, due)
+            self.registrar.expire(now)
+        return now
+
+    def assert_ends(self, deadline: float, text: str = _EID) -> None:
+        """It ends after the deadline, at most a second late."""
+        found = self.ends(text)
+        assert found is not None, "it never ends"
+        self.assertTrue(deadline <= found <= deadline + 1, f"it ends at {found}")
+
+    def assert_consistent(self) -> None:
+        """Every registration is held by its lease, and counted."""
+        registrations = list(self.registrar.database.registrations())
+        for one in registrations:
+            self.assertIn(one, one.lease.held)
+        self.assertEqual(self.registrar._count, len(registrations))
+        for lease in self.registrar._over_udp.values():
+            self.assertTrue(lease.held, "an empty lease is kept")
+
+
+class IdentifyTests(RegistrarCase):
+    """Site, key, MAC."""
+
+    def identify(self, message: bytes) -> Identity | Verdict:
+        """Ask whose message it is."""
+        return self.registrar.identify(*span_of(message))
+
+    def configure(self, *keys: Secret) -> None:
+        """Give the one site these keys."""
+        self.registrar.reconfigure(sites((site("office", *keys), ANY_IPV4)))
+
+    def test_xtr_id_counts_where_the_mac_covers_it(self) -> None:
+        """Whole message: identity; RFC range: none."""
+        etr = Etr(xtr_id=9, site_id=4)
+        found = self.identify(etr.map_register(record(_EID)))
+        assert isinstance(found, Identity)
+        self.assertEqual((found.site, found.ids), (self.office, etr.ids))
+        found = self.identify(etr.map_register(record(_EID), covers_ids=False))
+        assert isinstance(found, Identity)
+        self.assertEqual(found.ids, b"")
+
+    def test_no_xtr_id(self) -> None:
+        """Then there is none to cover."""
+        found = self.identify(Etr(xtr_id=None).map_register(record(_EID)))
+        assert isinstance(found, Identity)
+        self.assertEqual(found.ids, b"")
+
+    def test_forged_xtr_id_is_found_out(self) -> None:
+        """Its last octet changed on the way."""
+        message = Etr().map_register(record(_EID))
+        self.assertIs(self.identify(message[:-1] + b"\x09"), _BAD_AUTHENTICATION)
+
+    def test_every_octet_counts(self) -> None:
+        """A bit flipped anywhere is no longer authentic, or not readable, or for no site."""
+        message = Etr().map_register(record(_EID))
+        for at in range(4, len(message)):
+            flipped = message[:at] + bytes((message[at] ^ 1,)) + message[at + 1 :]
+            try:
+                found = self.identify(flipped)
+            except WireError:
+                continue
+            self.assertIsInstance(found, Verdict, f"octet {at}")
+
+    def test_wrong_secret_key_id_and_algorithm(self) -> None:
+        """All the same to the outside."""
+        etr = Etr()
+        for key in (
+            OTHER_KEY,
+            Secret(9, 2, KEY.secret),
+            Secret(1, 1, KEY.secret),
+            Secret(1, 0, b""),
+        ):
+            message = etr.map_register(record(_EID), key=key)
+            self.assertIs(self.identify(message), _BAD_AUTHENTICATION)
+
+    def test_another_sites_key_does_not_help(self) -> None:
+        """The EID-prefix decides which keys are tried."""
+        message = Etr(key=OTHER_KEY).map_register(record(_EID))
+        self.assertIs(self.identify(message), _BAD_AUTHENTICATION)
+
+    def test_two_keys_with_one_key_id(self) -> None:
+        """Rotation: old and new are both good."""
+        old, new = Secret(1, 2, b"old"), Secret(1, 2, b"new")
+        self.configure(old, new)
+        for key in (old, new):
+            found = self.identify(Etr(key=key).map_register(record(_EID)))
+            assert isinstance(found, Identity)
+            self.assertTrue(found.key.has_same_secret(key.key()))
+
+    def test_keys_of_several_ids_and_algorithms(self) -> None:
+        """HMAC-SHA-1, HMAC-SHA-256, and derived keys."""
+        self.configure(KEY, SHA1_KEY, _HKDF_KEY)
+        for key in (KEY, SHA1_KEY, _HKDF_KEY):
+            self.assertIsInstance(self.identify(Etr(key=key).map_register(record(_EID))), Identity)
+
+    def test_truncated_macs(self) -> None:
+        """12 or 20 octets of SHA-1, 16 or 32 of SHA-256, nothing else."""
+        self.configure(KEY, SHA1_KEY)
+        for key, length, good in (
+            (KEY, 16, True),
+            (SHA1_KEY, 12, True),
+            (KEY, 12, False),
+            (KEY, 31, False),
+            (SHA1_KEY, 16, False),
+            (SHA1_KEY, 0, False),
+        ):
+            found = self.identify(Etr(key=key).map_register(record(_EID), length=length))
+            self.assertEqual(isinstance(found, Identity), good, (key, length))
+
+    def test_unknown_prefixes_and_kinds_of_eid(self) -> None:
+        """No site: reason 1. An LCAF that can't be looked up: reason 4."""
+        for text in ("192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32", "name:printer"):
+            self.assertIs(self.identify(Etr().map_register(record(text))), _NO_SITE)
+        strange = b"\x00" + lcaf(200, b"x")
+        self.assertIs(self.identify(Etr().map_register(record(strange))), Verdict.OTHER)
+
+
+class SessionTests(RegistrarCase):
+    """Registrations of live sessions."""
+
+    def test_no_clock_while_the_session_lives(self) -> None:
+        """Whatever T says."""
+        etr, lease = self.session()
+        for flags in (0, T):
+            verdict = self.register(etr, lease, record(_EID, ttl=1), flags=flags)
+            self.assertIs(verdict, _ACCEPTED)
+            self.registrar.expire(1e6)
+            self.assertIs(self.server.holder(_EID), lease)
+        self.assertIsNone(self.ends())
+
+    def test_another_xtr_or_site_is_refused_and_changes_nothing(self) -> None:
+        """Reason 4; the bound xTR's registration stays."""
+        etr, lease = self.session(1)
+        self.register(etr, lease, record(_EID))
+        other = Etr(xtr_id=2)
+        self.assertIs(self.register(other, lease, record(_EID, ttl=0)), Verdict.OTHER)
+        self.assertIs(self.register(other, lease, record("10.2.0.0/16")), Verdict.OTHER)
+        shop = Etr(xtr_id=1, key=OTHER_KEY)
+        self.assertIs(self.register(shop, lease, record("172.16.0.0/12")), Verdict.OTHER)
+        anonymous = Etr(xtr_id=None)
+        self.assertIs(self.register(anonymous, lease, record(_EID, ttl=0)), Verdict.OTHER)
+        self.assertIs(self.server.holder(_EID), lease)
+        self.assertEqual(len(self.registrar.database), 1)
+
+    def test_ttl_0_withdraws_ones_own(self) -> None:
+        """And is accepted when there is nothing to withdraw."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        for _ in range(2):
+            self.assertIs(self.register(etr, lease, record(_EID, ttl=0)), _ACCEPTED)
+            self.assertIsNone(self.server.at(_EID))
+        self.assertEqual(self.registrar.counters["withdrawn"], 1)
+        self.assert_consistent()
+
+    def test_ttl_0_leaves_other_xtrs_registrations(self) -> None:
+        """Same site, same EID-prefix."""
+        mine, lease = self.session(1)
+        self.register(mine, lease, record(_EID))
+        other, others_lease = self.session(2)
+        self.assertIs(self.register(other, others_lease, record(_EID, ttl=0)), _ACCEPTED)
+        self.assertIs(self.server.holder(_EID), lease)
+
+    def test_ttl_0_is_exact(self) -> None:
+        """More specific ones stay."""
+        etr, lease = self.session()
+        self.register(etr, lease, record("10.1.2.0/24"))
+        self.register(etr, lease, record(_EID, ttl=0))
+        self.assertIsNotNone(self.server.at("10.1.2.0/24"))
+
+    def test_newest_replaces_and_the_replaced_does_not_come_back(self) -> None:
+        """Without merge."""
+        first, first_lease = self.session(1)
+        second, second_lease = self.session(2)
+        self.register(first, first_lease, record(_EID))
+        self.register(second, second_lease, record(_EID))
+        self.assertIs(self.server.holder(_EID), second_lease)
+        self.register(second, second_lease, record(_EID, ttl=0))
+        self.assertIsNone(self.server.at(_EID))
+        self.assertEqual(first_lease.held, {})
+        self.assert_consistent()
+
+    def test_an_equal_record_is_no_change(self) -> None:
+        """The old object stays; a changed flag or locator makes a new one."""
+        etr, lease = self.session()
+        for flags, one, changes in (
+            (P, record(_EID), 1),
+            (P, record(_EID), 1),
+            (P | M, record(_EID), 2),
+            (P | M | R, record(_EID), 2),
+            (P | M, record(_EID, locator("192.0.2.2")), 3),
+            (P | M, record(_EID, locator("192.0.2.2"), ttl=5), 4),
+        ):
+            self.register(etr, lease, one, flags=flags)
+            self.assertEqual(len(self.server.changes), changes)
+        last = self.server.changes[-1]
+        self.assertIs(last.after, self.server.at(_EID))
+        self.assertIs(last.before, self.server.changes[-2].after)
+
+    def test_instance_0_in_an_lcaf_is_the_plain_family(self) -> None:
+        """Other instances are not."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.register(etr, lease, record(_EID, instance_id=0, ttl=9))
+        self.register(etr, lease, record(_EID, instance_id=7))
+        self.assertEqual(len(self.registrar.database), 2)
+        self.register(etr, lease, record(_EID, instance_id=0, ttl=0))
+        self.assertIsNone(self.server.at(_EID))
+        self.assertIsNotNone(self.server.at(_EID, 7))
+
+    def test_host_bits_do_not_make_another_prefix(self) -> None:
+        """RFC 9301 §5.4: beyond the mask nothing counts."""
+        etr, lease = self.session()
+        self.register(etr, lease, record("10.1.9.9/16"))
+        self.assertIs(self.server.holder(_EID), lease)
+
+    def test_a_refusal_takes_out_what_the_session_had_there(self) -> None:
+        """Its ETR counts on nothing after a Rejection."""
+        etr, lease = self.session()
+        strict = site("office", allowed=("192.0.2.0/24",))
+        self.registrar.reconfigure(sites((strict, ANY_IPV4)))
+        for bad, reason in (
+            (etr.map_register(record(_EID, locator("198.51.100.1"))), _BAD_LOCATORS),
+            (etr.map_register(record(_EID), key=OTHER_KEY), _BAD_AUTHENTICATION),
+        ):
+            self.assertIs(self.register(etr, lease, record(_EID)), _ACCEPTED)
+            self.assertIs(self.registrar.register(lease, *span_of(bad), 0.0), reason)
+            self.assertIsNone(self.server.at(_EID))
+            self.assert_consistent()
+
+    def test_a_refusal_takes_out_nothing_of_others(self) -> None:
+        """Neither another session's nor what another xTR registered over UDP."""
+        etr, lease = self.session(1)
+        self.over_udp(Etr(xtr_id=3), record(_EID))
+        other, others_lease = self.session(2)
+        self.register(other, others_lease, record("10.2.0.0/16"))
+        for text in (_EID, "10.2.0.0/16", "10.3.0.0/16"):
+            bad = etr.map_register(record(text), key=OTHER_KEY)
+            self.registrar.register(lease, *span_of(bad), 0.0)
+        self.assertEqual(len(self.registrar.database), 2)
+
+    def test_allowed_rlocs(self) -> None:
+        """Plain and in LCAFs; a withdrawal's are not looked at."""
+        strict = site("office", allowed=("192.0.2.0/24",))
+        self.registrar.reconfigure(sites((strict, ANY_IPV4)))
+        etr, lease = self.session()
+        inside = lcaf(1, b"\0\1\xc0\0\2\1")
+        outside = lcaf(1, b"\0\1\xc6\x33\x64\1")
+        for one, verdict in (
+            (record(_EID, locator(inside)), _ACCEPTED),
+            (record(_EID, locator(), locator(outside)), _BAD_LOCATORS),
+            (record(_EID, locator(lcaf(99, b""))), _BAD_LOCATORS),
+            (record(_EID, locator(outside), ttl=0), _ACCEPTED),
+        ):
+            self.assertIs(self.register(etr, lease, one), verdict)
+
+    def test_a_full_database_refuses_new_ones_only(self) -> None:
+        """What is there can be changed and withdrawn."""
+        self.server = MapServer(sites((self.office, ANY_IPV4)), max_registrations=1)
+        self.registrar = self.server.registrar
+        etr, lease = self.session()
+        self.assertIs(self.register(etr, lease, record(_EID)), _ACCEPTED)
+        self.assertIs(self.register(etr, lease, record("10.2.0.0/16")), Verdict.OTHER)
+        self.assertIs(self.register(etr, lease, record(_EID, ttl=5)), _ACCEPTED)
+        self.assertIs(self.register(etr, lease, record(_EID, ttl=0)), _ACCEPTED)
+        self.assertIs(self.register(etr, lease, record("10.2.0.0/16")), _ACCEPTED)
+        self.assertEqual(self.registrar.counters["refused, database full"], 1)
+
+
+class UdpTests(RegistrarCase):
+    """Soft state."""
+
+    def test_three_minutes(self) -> None:
+        """RFC 9301 §8.2; each Map-Register starts them anew."""
+        etr = Etr()
+        self.over_udp(etr, record(_EID), now=0.0)
+        self.over_udp(etr, record(_EID), now=100.5)
+        self.registrar.expire(200.0)
+        self.assertIsNotNone(self.server.at(_EID))
+        self.assert_ends(280.5)
+        self.assertEqual(self.registrar.counters["expired"], 1)
+        self.assert_consistent()
+
+    def test_t_bit(self) -> None:
+        """The record TTL is the timeout, shorter or longer; "receiver decides" is 3 minutes."""
+        for ttl, lasts in ((1, 60.0), (10, 600.0), (0xFFFFFFFF, 180.0)):
+            self.over_udp(Etr(), record(_EID, ttl=ttl), flags=T)
+            self.assert_ends(lasts)
+
+    def test_a_longer_time_can_become_shorter(self) -> None:
+        """T is dropped, or the TTL falls."""
+        self.over_udp(Etr(), record(_EID, ttl=100), flags=T)
+        self.over_udp(Etr(), record(_EID, ttl=100), now=1.0)
+        self.assert_ends(181.0)
+        self.over_udp(Etr(), record(_EID, ttl=100), flags=T)
+        self.over_udp(Etr(), record(_EID, ttl=1), flags=T, now=1.0)
+        self.assert_ends(61.0)
+
+    def test_ttl_0_withdraws_ones_own_only(self) -> None:
+        """By xTR-ID, or by address without one."""
+        self.over_udp(Etr(xtr_id=1), record(_EID))
+        self.over_udp(Etr(xtr_id=2), record(_EID, ttl=0))
+        self.assertIsNotNone(self.server.at(_EID))
+        self.over_udp(Etr("198.51.100.9", xtr_id=1), record(_EID, ttl=0))
+        self.assertIsNone(self.server.at(_EID))
+        self.over_udp(Etr("192.0.2.1", xtr_id=None), record(_EID))
+        self.over_udp(Etr("192.0.2.2", xtr_id=None), record(_EID, ttl=0))
+        self.assertIsNotNone(self.server.at(_EID))
+        self.assert_consistent()
+
+    def test_other_sites_records_are_refused(self) -> None:
+        """Judged one by one."""
+        message = Etr().map_register(record(_EID), record("172.16.0.0/12"))
+        data, _start, _end, register = span_of(message)
+        verdicts = [self.registrar.judge(self.office, data, one) for one in register[5]]
+        self.assertEqual(verdicts, [_ACCEPTED, _NO_SITE])
+
+    def test_judging_changes_nothing(self) -> None:
+        """Locators included; not those of a withdrawal."""
+        strict = site("office", allowed=("192.0.2.0/24",))
+        self.registrar.reconfigure(sites((strict, ANY_IPV4)))
+        bad = locator("198.51.100.1")
+        strange = b"\x00" + lcaf(200, b"x")
+        message = Etr().map_register(
+            record(_EID, bad), record(_EID, bad, ttl=0), record(_EID), record(strange)
+        )
+        data, _start, _end, register = span_of(message)
+        verdicts = [self.registrar.judge(strict, data, one) for one in register[5]]
+        self.assertEqual(verdicts, [_BAD_LOCATORS, _ACCEPTED, _ACCEPTED, _NO_SITE])
+        self.assertEqual(len(self.registrar.database), 0)
+        self.over_udp(Etr(), record(_EID, bad), verdict=_BAD_LOCATORS)
+
+    def test_never_displaces_the_same_xtrs_live_session(self) -> None:
+        """Equal, changed or withdrawn: the answer is good, the session's stays as it was."""
+        etr, lease = self.session(1)
+        self.register(etr, lease, record(_EID), flags=M)
+        before = self.server.at(_EID)
+        self.over_udp(etr, record(_EID), flags=M)
+        self.over_udp(etr, record(_EID, locator("192.0.2.7")))
+        self.over_udp(etr, record(_EID, ttl=0))
+        self.assertIs(self.server.at(_EID), before)
+        self.assertIsNone(self.ends())
+        self.assertEqual(self.registrar._over_udp, {})
+
+    def test_another_xtr_over_udp_replaces(self) -> None:
+        """The newest wins, session or not."""
+        etr, lease = self.session(1)
+        self.register(etr, lease, record(_EID))
+        self.over_udp(Etr(xtr_id=2), record(_EID))
+        self.assertEqual(self.server.holder(_EID).transport, "UDP")
+        self.assertEqual(lease.held, {})
+        self.assert_ends(180.0)
+
+    def test_session_takes_over_what_came_over_udp(self) -> None:
+        """The clock stops; nothing has changed for others."""
+        etr, lease = self.session(1)
+        self.over_udp(etr, record(_EID))
+        self.register(etr, lease, record(_EID), now=5.0)
+        self.assertIs(self.server.holder(_EID), lease)
+        self.assertEqual(len(self.server.changes), 1)
+        self.assertIsNone(self.ends())
+        self.assert_consistent()
+
+    def test_a_changed_record_takes_over_too(self) -> None:
+        """And leaves no empty lease behind."""
+        etr, lease = self.session(1)
+        self.over_udp(etr, record(_EID))
+        self.register(etr, lease, record(_EID, ttl=9), now=5.0)
+        self.assertIs(self.server.holder(_EID), lease)
+        self.assert_consistent()
+
+    def test_passing_an_eid_around_leaves_nothing_behind(self) -> None:
+        """A key holder that invents xTR-IDs costs one registration, not one more lease each."""
+        for xtr_id in range(20):
+            self.over_udp(Etr(xtr_id=xtr_id), record(_EID))
+        self.assertEqual(len(self.registrar._over_udp), 1)
+        self.assert_consistent()
+
+
+class LossTests(RegistrarCase):
+    """After a session."""
+
+    def test_three_minutes_after_loss(self) -> None:
+        """All of them on one clock."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.register(etr, lease, record("10.2.0.0/16"))
+        self.registrar.lose(lease, 1000.0)
+        self.registrar.expire(1179.9)
+        self.assertEqual(len(self.registrar.database), 2)
+        found = self.server.at(_EID)
+        assert found is not None
+        self.assertEqual(found.expires, 1000.0 + REGISTRATION_TIMEOUT)
+        self.assert_ends(1180.0)
+        self.assertEqual(len(self.registrar.database), 0)
+
+    def test_t_bit_after_loss(self) -> None:
+        """The smaller of TTL and 3 minutes, each registration for itself."""
+        for ttl, flags, lasts in ((1, T, 60), (1, 0, 180), (10, T, 180), (0xFFFFFFFF, T, 180)):
+            etr, lease = self.session()
+            self.register(etr, lease, record("10.2.0.0/16", ttl=2), flags=T)
+            self.register(etr, lease, record(_EID, ttl=ttl), flags=flags)
+            self.registrar.lose(lease, 0.0)
+            found = self.server.at(_EID)
+            assert found is not None
+            self.assertEqual(found.expires, lasts)
+            self.assert_ends(lasts)
+            self.registrar.expire(1e6)
+
+    def test_t_bit_learnt_over_udp_counts_after_loss(self) -> None:
+        """The session only confirmed what UDP had registered."""
+        etr, lease = self.session()
+        self.over_udp(etr, record(_EID, ttl=1), flags=T)
+        self.register(etr, lease, record(_EID, ttl=1), flags=T, now=5.0)
+        self.registrar.lose(lease, 10.0)
+        self.assert_ends(70.0)
+
+    def test_t_bit_of_a_former_session_counts_after_loss(self) -> None:
+        """Likewise for what a session took over from another."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID, ttl=1), flags=T)
+        self.registrar.lose(lease, 0.0)
+        _, second = self.session()
+        self.register(etr, second, record(_EID, ttl=1), flags=T, now=1.0)
+        self.registrar.expire(500.0)
+        self.registrar.lose(second, 500.0)
+        self.assert_ends(560.0)
+
+    def test_a_session_without_registrations_leaves_nothing(self) -> None:
+        """No clock."""
+        _etr, lease = self.session()
+        self.registrar.lose(lease, 0.0)
+        self.assertIsNone(self.registrar.next_expiry())
+
+    def test_confirmation_stops_the_clock(self) -> None:
+        """On the new session for good; what is not confirmed ends."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.register(etr, lease, record("10.2.0.0/16"))
+        self.registrar.lose(lease, 0.0)
+        _, second = self.session()
+        self.register(etr, second, record(_EID), now=170.0)
+        self.registrar.expire(200.0)
+        self.assertIs(self.server.holder(_EID), second)
+        self.assertIsNone(self.server.at("10.2.0.0/16"))
+        self.assertIsNone(self.ends())
+        self.assert_consistent()
+
+    def test_confirmation_over_udp_starts_it_anew(self) -> None:
+        """Soft state from then on."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.registrar.lose(lease, 0.0)
+        self.over_udp(etr, record(_EID), now=100.0)
+        self.assertEqual(self.server.holder(_EID).transport, "UDP")
+        self.assert_ends(280.0)
+
+    def test_a_withdrawal_over_udp_ends_what_a_lost_session_left(self) -> None:
+        """It is the same xTR's."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.registrar.lose(lease, 0.0)
+        self.over_udp(etr, record(_EID, ttl=0), now=1.0)
+        self.assertIsNone(self.server.at(_EID))
+        self.registrar.expire(1e6)
+
+    def test_what_is_gone_or_confirmed_is_not_ended_again(self) -> None:
+        """Stale entries of the wheel: replaced, withdrawn, taken over, moved."""
+        etr, lease = self.session()
+        for number in range(4):
+            self.over_udp(etr, record(f"10.{number}.0.0/16"))
+        self.register(etr, lease, record("10.0.0.0/16", ttl=9))
+        self.over_udp(etr, record("10.1.0.0/16", ttl=0))
+        self.register(etr, lease, record("10.2.0.0/16"))
+        self.over_udp(etr, record("10.3.0.0/16"), now=100.0)
+        self.registrar.expire(181.0)
+        texts = [
+            f"10.{number}.0.0/16" for number in range(4) if self.server.at(f"10.{number}.0.0/16")
+        ]
+        self.assertEqual(texts, ["10.0.0.0/16", "10.2.0.0/16", "10.3.0.0/16"])
+
+    def test_demanded_confirmation(self) -> None:
+        """The session goes on under a new lease; what it does not confirm in time ends."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.register(etr, lease, record("10.2.0.0/16"))
+        renewed = self.registrar.renew(lease, 0.0)
+        self.assertTrue(renewed.is_live)
+        self.register(etr, renewed, record(_EID), now=100.0)
+        self.registrar.expire(179.0)
+        self.assertEqual(len(self.registrar.database), 2)
+        self.registrar.expire(181.0)
+        self.assertIs(self.server.holder(_EID), renewed)
+        self.assertIsNone(self.server.at("10.2.0.0/16"))
+        self.assertIsNone(self.ends())
+
+    def test_a_refusal_after_demanded_confirmation_takes_it_out(self) -> None:
+        """Its key is no longer good, and its ETR was told: so nobody else must be misled."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        renewed = self.registrar.renew(lease, 0.0)
+        bad = etr.map_register(record(_EID), key=OTHER_KEY)
+        self.assertIs(self.registrar.register(renewed, *span_of(bad), 1.0), _BAD_AUTHENTICATION)
+        self.assertIsNone(self.server.at(_EID))
+
+
+class ReconfigureTests(RegistrarCase):
+    """A changed configuration."""
+
+    def reexamine(self, batch: int = 1000) -> list[tuple[str, Verdict]]:
+        """Run it to its end."""
+        return [
+            (withdrawal.lease.transport, withdrawal.reason)
+            for some in self.registrar.reexamine(batch)
+            for withdrawal in some
+        ]
+
+    def setUp(self) -> None:
+        """Three registrations of a session and one over UDP."""
+        super().setUp()
+        etr, self.lease = self.session()
+        for text in (_EID, "10.2.0.0/16", "10.3.0.0/16"):
+            self.register(etr, self.lease, record(text))
+        self.over_udp(etr, record("10.4.0.0/16"))
+
+    def test_nothing_changed(self) -> None:
+        """Nothing happens."""
+        self.registrar.reconfigure(sites((site(), ANY_IPV4)))
+        self.assertEqual(self.reexamine(), [])
+        self.assertEqual(len(self.registrar.database), 4)
+
+    def test_removed_prefix(self) -> None:
+        """Reason 1, in batches, whichever way it was registered."""
+        self.registrar.reconfigure(sites((site(), _EID)))
+        self.assertEqual(
+            self.reexamine(2), [("TCP", _NO_SITE), ("TCP", _NO_SITE), ("UDP", _NO_SITE)]
+        )
+        self.assertEqual(len(self.registrar.database), 1)
+        self.assertEqual(self.registrar.counters["withdrawn by configuration"], 3)
+        self.assertIsNone(self.server.changes[-1].after)
+        self.assert_consistent()
+
+    def test_prefix_given_to_another_site(self) -> None:
+        """Likewise."""
+        self.registrar.reconfigure(sites((site("shop"), ANY_IPV4)))
+        self.assertEqual(len(self.reexamine()), 4)
+
+    def test_rlocs_no_longer_allowed(self) -> None:
+        """Reason 3."""
+        self.registrar.reconfigure(sites((site(allowed=("198.51.100.0/24",)), ANY_IPV4)))
+        self.assertEqual({reason for _, reason in self.reexamine()}, {_BAD_LOCATORS})
+        self.assertEqual(len(self.registrar.database), 0)
+
+    def test_rlocs_still_allowed(self) -> None:
+        """Nothing happens."""
+        self.registrar.reconfigure(sites((site(allowed=("192.0.2.0/24",)), ANY_IPV4)))
+        self.assertEqual(self.reexamine(), [])
+
+    def test_the_withdrawal_names_the_record(self) -> None:
+        """Whoever tells the ETR needs its EID-prefix, in the form that was received."""
+        self.registrar.reconfigure(Sites())
+        withdrawals = next(iter(self.registrar.reexamine()))
+        self.assertEqual(withdrawals[0].record, record(_EID))
+        self.assertIs(withdrawals[0].lease, self.lease)
+
+    def test_changes_between_batches(self) -> None:
+        """Registrations may go meanwhile."""
+        self.registrar.reconfigure(Sites())
+        batches = self.registrar.reexamine(1)
+        next(batches)
+        self.registrar.lose(self.lease, 0.0)
+        self.registrar.expire(500.0)
+        self.assertEqual(list(batches), [[], [], []])
+
+    def test_new_sites_decide_at_once(self) -> None:
+        """Before anything is reexamined."""
+        self.registrar.reconfigure(Sites())
+        etr, _ = self.session()
+        self.assertIs(self.register(etr, self.lease, record(_EID)), _NO_SITE)
+        self.assertIsNone(self.server.at(_EID))
+        self.assertEqual(self.registrar.sites.prefixes, ())
+
+
+class RandomTests(RegistrarCase):
+    """Sessions, UDP, loss and time in any order."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(("session", "udp", "lose", "renew", "expire")),
+                st.integers(1, 3),
+                st.integers(0, 2),
+                st.sampled_from((0, 1, 9)),
+                st.sampled_from((0, M, T)),
+                st.integers(0, 100),
+            ),
+            max_size=40,
+        )
+    )
+    def test_nothing_is_lost_or_kept_for_ever(
+        self, steps: list[tuple[str, int, int, int, int, int]]
+    ) -> None:
+        """Counts and leases agree all the time; without live sessions everything ends in time."""
+        self.setUp()
+        leases = {xtr_id: self.session(xtr_id) for xtr_id in (1, 2, 3)}
+        now = 0.0
+        for what, xtr_id, number, ttl, flags, wait in steps:
+            now += wait
+            etr, lease = leases[xtr_id]
+            one = record(f"10.{number}.0.0/16", ttl=ttl)
+            if what == "session":
+                self.assertIs(self.register(etr, lease, one, flags=flags, now=now), _ACCEPTED)
+            elif what == "udp":
+                self.over_udp(etr, one, flags=flags, now=now)
+            elif what == "lose":
+                self.registrar.lose(lease, now)
+                leases[xtr_id] = self.session(xtr_id)
+            elif what == "renew":
+                leases[xtr_id] = etr, self.registrar.renew(lease, now)
+            else:
+                self.registrar.expire(now)
+            self.assert_consistent()
+        for _, lease in leases.values():
+            self.registrar.lose(lease, now)
+        self.registrar.expire(now + 9 * 60 + 2)
+        self.assertEqual(len(self.registrar.database), 0)
+        self.assertEqual(self.registrar._over_udp, {})
+        for table in self.registrar.database.tables.values():
+            self.assertEqual((table.lengths, table.watching), ({}, {}))
+
+
+class DefaultsTests(SynchronousTestCase):
+    """A registrar without listeners."""
+
+    def test_nobody_need_listen(self) -> None:
+        """Changes go nowhere."""
+        registrar = Registrar(sites((site(), ANY_IPV4)), timeout=5.0)
+        etr = Etr()
+        lease = Lease(Xtr("office", etr.ids, b""), "TCP", "there", is_live=True)
+        registrar.register(lease, *span_of(etr.map_register(record(_EID))), 0.0)
+        registrar.lose(lease, 0.0)
+        registrar.expire(6.0)
+        self.assertEqual(len(registrar.database), 0)
+
+    def test_nor_to_a_run(self) -> None:
+        """Of Registrations that are alike."""
+        registrar = Registrar(sites((site(), ANY_IPV4)))
+        etr = Etr()
+        lease = Lease(Xtr("office", etr.ids, b""), "TCP", "there", is_live=True)
+        registrar.register(lease, *span_of(etr.map_register(record(_EID))), 0.0)
+        message = etr.map_register(record("10.2.0.0/16"))
+        found = registrar.register_run(lease, message, [(17, 1, 0, len(message))], 0, 0.0)
+        self.assertEqual(found, [eid("10.2.0.0/16")])
+        self.assertEqual(len(registrar.database), 2)
