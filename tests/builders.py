@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lispmsrt.control.arming import Armory, ArmoryLimits, Claim
@@ -305,7 +305,7 @@ class MapServer:
         self.news = Publisher()
         self.registrar = Registrar(
             configured or sites((site(), ANY_IPV4)),
-            on_change=self._changed,
+            on_changes=self._changed,
             limit=max_registrations,
         )
         self.armory = Armory(armory_limits, map(ip, trusted))
@@ -318,9 +318,9 @@ class MapServer:
         )
         self.limits = limits or SessionLimits()
 
-    def _changed(self, change: Change) -> None:
-        self.changes.append(change)
-        self.news.changed(change)
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self.changes.extend(changes)
+        self.news.changed(changes)
 
     def hear(
         self,

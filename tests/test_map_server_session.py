@@ -915,7 +915,10 @@ class RunTests(SessionCase):
             self.register(record(_EID, locator(lcaf(200, bytes(size)))))
             lease = self.peer.session.lease
             assert lease is not None
-            self.assertLessEqual(len(lease.likenesses), MAX_LIKENESSES)
+            likenesses = self.server.registrar._likenesses
+            self.assertLessEqual(len(likenesses[lease]), MAX_LIKENESSES)
+        self.peer.session.connection_lost(0.0)
+        self.assertEqual(likenesses, {})
 
     def test_what_another_xtr_took_meanwhile(self) -> None:
         """Is taken back: the newest replaces."""

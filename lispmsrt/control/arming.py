@@ -7,7 +7,7 @@ peer.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -63,7 +63,9 @@ class Armory:
         self.counters: Counter[str] = Counter()
         self._limits = limits or ArmoryLimits()
         self._trusted = frozenset(map(normalised, trusted))
-        self._tokens: dict[Xtr, _Token] = {}
+        # OrderedDict: the oldest are asked for all the time, and a plain dict walks over all that
+        # it has lost to find its first.
+        self._tokens: OrderedDict[Xtr, _Token] = OrderedDict()
         self._by_address: dict[bytes, dict[Xtr, _Token]] = {}
         self._per_source: Counter[tuple[str, bytes]] = Counter()
         self._claims: dict[bytes, dict[Claim, None]] = {}

@@ -48,7 +48,8 @@ class _History:
     __slots__ = ("answers", "highest", "increases", "seen")
 
     def __init__(self) -> None:
-        self.seen: dict[int, None] = {}
+        # OrderedDict: a plain dict walks over all it has lost to find its first.
+        self.seen: OrderedDict[int, None] = OrderedDict()
         self.highest = -1
         self.increases = 0
         self.answers: OrderedDict[int, tuple[object, float, bytes]] = OrderedDict()
@@ -61,7 +62,7 @@ class NonceMemory:
         self.counters: Counter[str] = Counter()
         self._check = check
         self._histories: OrderedDict[Hashable, _History] = OrderedDict()
-        self._origins: dict[bytes, bytes] = {}
+        self._origins: OrderedDict[bytes, bytes] = OrderedDict()
 
     def is_fresh(self, who: Hashable, nonce: int) -> bool:
         """Whether this is not a repeat; it is one from now on."""
@@ -89,7 +90,7 @@ class NonceMemory:
         else:
             history.seen[nonce] = None
             if len(history.seen) > REMEMBERED:
-                del history.seen[next(iter(history.seen))]
+                history.seen.popitem(last=False)
         return True
 
     def is_from_origin(self, mac: bytes, address: bytes) -> bool:
@@ -102,7 +103,7 @@ class NonceMemory:
             return True
         origin = self._origins.setdefault(mac, address)
         if len(self._origins) > MAX_ORIGINS:
-            del self._origins[next(iter(self._origins))]
+            self._origins.popitem(last=False)
         return origin == address
 
     def keep_answer(

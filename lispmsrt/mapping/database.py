@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lispmsrt.wire.afi import Afi
 from lispmsrt.wire.map_register import RegisterFlag
 from lispmsrt.wire.reader import Reader
 from lispmsrt.wire.records import MappingRecord, decode_record
 
-if TYPE_CHECKING:
-    from lispmsrt.mapping.likeness import Likeness
-
 __all__ = ["Database", "EidTable", "Lease", "Registration", "Xtr"]
+
+_WANT_MAP_NOTIFY = RegisterFlag.WANT_MAP_NOTIFY
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,6 @@ class Lease:
         "deadline",
         "held",
         "is_live",
-        "likenesses",
         "source",
         "transport",
         "uses_ttl",
@@ -68,8 +65,6 @@ class Lease:
         "monotonic seconds; set when the session is lost"
         self.uses_ttl = False
         "whether any registration had the T bit"
-        self.likenesses: dict[int, Likeness] = {}
-        "what accepted Registrations looked like, by their size"
         # Ordered rather than a set: simulations must replay exactly.
         self.held: dict[Registration, None] = {}
 
@@ -134,13 +129,13 @@ class EidTable:
     def put(self, length: int, key: int, registration: Registration) -> None:
         """Enter a registration where there is none."""
         self.entries[key] = registration
-        if length in self.lengths:
+        try:
             self.lengths[length] += 1
-        else:
+        except KeyError:
             self.lengths[length] = 1
             self._longest_first = sorted(self.lengths, reverse=True)
-        if registration.flags & RegisterFlag.WANT_MAP_NOTIFY:
-            self.watch(length, 1)
+        if registration.flags & _WANT_MAP_NOTIFY:
+            self.watching[length] = self.watching.get(length, 0) + 1
 
     def remove(self, length: int, key: int) -> None:
         """Take out the registration that is there."""
@@ -149,7 +144,7 @@ class EidTable:
         if not self.lengths[length]:
             del self.lengths[length]
             self._longest_first.remove(length)
-        if registration.flags & RegisterFlag.WANT_MAP_NOTIFY:
+        if registration.flags & _WANT_MAP_NOTIFY:
             self.watch(length, -1)
 
     def watch(self, length: int, change: int) -> None:

@@ -9,7 +9,7 @@ nobody else anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
@@ -48,10 +48,19 @@ class Publisher:
         self._wake.pop(lease.xtr, None)
         self._pending.pop(lease.xtr, None)
 
-    def changed(self, change: Change) -> None:
-        """Mark a change for everyone whose registration covers it and who asked, except who made
-        it.
+    def changed(self, changes: Sequence[Change]) -> None:
+        """Mark changes for everyone whose registration covers them and who asked, except who made
+        them.
         """
+        for change in changes:
+            watching = change[0].watching
+            # Most often nobody else watches: all that do register prefixes of this one length.
+            if change[3] is None and len(watching) <= 1 and change[1] in watching:
+                continue
+            if watching or change[3] is not None:
+                self._changed(change)
+
+    def _changed(self, change: Change) -> None:
         table, length, key, before, after, by = change
         made_by = after.lease if after is not None else by
         if before is not None and after is not None and _is_same(before, after):

@@ -41,6 +41,7 @@ MAX_LIKENESSES = 16
 _REGISTRATION = 17
 unpack_head = HEAD.unpack_from
 from_bytes = int.from_bytes
+new_change = tuple.__new__  # half of what Change(...) costs
 _KEPT_FLAGS = (
     RegisterFlag.PROXY_REPLY
     | RegisterFlag.SECURITY
@@ -65,20 +66,22 @@ class Registrar:
         self,
         sites: Sites,
         *,
-        on_change: Callable[[Change], None] | None = None,
+        on_changes: Callable[[Sequence[Change]], None] | None = None,
         timeout: float = REGISTRATION_TIMEOUT,
         limit: int = MAX_REGISTRATIONS,
     ) -> None:
         self.database = Database()
         self.counters: Counter[str] = Counter()
         self._sites = sites
-        self._on_change = on_change
+        self._on_changes = on_changes
         self._timeout = timeout
         self._limit = limit
         self._count = 0
         self._over_udp: dict[Xtr, Lease] = {}
         self._wheel: ExpiryWheel[Registration | Lease] = ExpiryWheel()
         self._flags: dict[int, int] = {}
+        self._likenesses: dict[Lease, dict[int, Likeness]] = {}
+        "what accepted Registrations of a live session looked like, by their size"
 
     # Who is it
 
@@ -123,12 +126,18 @@ class Registrar:
         and whatever is wrong, is left to :meth:`register`.
         """
         accepted: list[bytes] = []
+        likenesses = self._likenesses.get(lease)
+        if likenesses is None:
+            return accepted
+        changes: list[Change] = []
+        held = lease.held
+        room = self._limit - self._count
         size = -1
         for position in range(first, len(frames)):
             kind, _message_id, start, end = frames[position]
             if end - start != size:
                 size = end - start
-                like = lease.likenesses.get(size)
+                like = likenesses.get(size)
                 if like is None or like.sites is not self._sites:
                     break
                 # Everything is hoisted: this loop is where a Map-Server spends its life.
@@ -139,7 +148,7 @@ class Registrar:
                 record_size, flags, table = like.record_size, like.flags, like.table
                 prefix_length, prefix_key = like.prefix_length, like.prefix_key
                 takes_more_specifics = like.accept_more_specifics
-                entries = table.entries
+                entries, put = table.entries, table.put
             word, _nonce, keys = unpack_head(data, start)
             at = start + body_at
             body = data[at:end]
@@ -166,33 +175,19 @@ class Registrar:
             record = body[:record_size]
             current = entries.get(key)
             if current is None:
-                if not self._enter_new(table, length, key, record, lease, flags, now):
+                if len(changes) >= room:
                     break
+                registration = Registration(record, lease, flags, now, None)
+                put(length, key, registration)
+                held[registration] = None
+                changes.append(new_change(Change, (table, length, key, None, registration, None)))
             elif current.lease is not lease or current.record != record or current.flags != flags:
                 break
             accepted.append(body[5:6] + body[EID_OFFSET:address_end])
+        self._count += len(changes)
+        if changes and self._on_changes is not None:
+            self._on_changes(changes)
         return accepted
-
-    def _enter_new(
-        self,
-        table: EidTable,
-        length: int,
-        key: int,
-        record: bytes,
-        lease: Lease,
-        flags: int,
-        now: float,
-    ) -> bool:
-        """Enter what a live session registers where nothing is registered."""
-        if self._count >= self._limit:
-            return False
-        registration = Registration(record, lease, flags, now, None)
-        table.put(length, key, registration)
-        lease.held[registration] = None
-        self._count += 1
-        if self._on_change is not None:
-            self._on_change(Change(table, length, key, None, registration))
-        return True
 
     def _remember_likeness(
         self,
@@ -213,9 +208,10 @@ class Registrar:
         )
         if like is None:
             return
-        if len(lease.likenesses) >= MAX_LIKENESSES:
-            lease.likenesses.clear()
-        lease.likenesses[end - start] = like
+        likenesses = self._likenesses.setdefault(lease, {})
+        if len(likenesses) >= MAX_LIKENESSES:
+            likenesses.clear()
+        likenesses[end - start] = like
 
     # From a session or UDP, authentic by now
 
@@ -264,8 +260,8 @@ class Registrar:
             self._wheel.add(registration, deadline)
         elif flags & _USE_TTL:
             lease.uses_ttl = True
-        if self._on_change is not None:
-            self._on_change(Change(table, length, key, current, registration))
+        if self._on_changes is not None:
+            self._on_changes([Change(table, length, key, current, registration)])
         return ACCEPTED
 
     # From UDP
@@ -312,6 +308,7 @@ class Registrar:
     def lose(self, lease: Lease, now: float) -> None:
         """Start the clock of everything that a session registered: the session is lost."""
         lease.is_live = False
+        self._likenesses.pop(lease, None)
         if not lease.held:
             return
         lease.deadline = now + self._timeout
@@ -462,8 +459,8 @@ class Registrar:
         table.remove(length, key)
         self._let_go(registration)
         self._count -= 1
-        if self._on_change is not None:
-            self._on_change(Change(table, length, key, registration, None, by))
+        if self._on_changes is not None:
+            self._on_changes([Change(table, length, key, registration, None, by)])
 
     def _let_go(self, registration: Registration) -> None:
         """Take a registration from its lease; of xTRs over UDP no empty lease is kept."""

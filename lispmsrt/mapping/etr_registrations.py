@@ -1,0 +1,406 @@
+"""What an ETR means to register at one Map-Server, and how far it has come with each EID-prefix.
+
+The state machine of draft-kouvelas-lisp-map-server-reliable-transport-07 §6.2 with the decisions
+of docs/draft.rst ("ETR state table"). Session and UDP control plane drive it and do what it asks
+for; it knows neither bytes on a wire nor time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
+from lispmsrt.mapping.sites import eid_key
+from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.errors import WireError
+from lispmsrt.wire.record_walk import EID_OFFSET, walk_records
+from lispmsrt.wire.records import MappingRecord, encode_record
+from lispmsrt.wire.reliable_transport import (
+    RefreshScope,
+    RegistrationRefresh,
+    decode_eid_wire_form,
+    eid_wire_form,
+)
+
+__all__ = [
+    "EtrOutcomes",
+    "EtrRegistration",
+    "EtrRegistrations",
+]
+
+
+# The hot path compares with these: looking a member up in its enum costs more than the comparison.
+_NO_STATE = EtrState.NO_STATE
+_ACK_WAIT = EtrState.ACK_WAIT
+_STABLE = EtrState.STABLE
+_REJECTED = EtrState.REJECTED
+_ACK = EtrEvent.ACK
+
+
+class EtrOutcomes(Protocol):
+    """Who wants to know how registrations fare. EID-prefixes come in wire form."""
+
+    def acknowledged(self, eid: bytes) -> None:
+        """An awaited registration or withdrawal holds at the Map-Server."""
+
+    def rejected(self, eid: bytes, reason: int) -> None:
+        """The Map-Server refuses, or has withdrawn, a registration."""
+
+
+class EtrRegistration:
+    """One EID-prefix at one Map-Server. Written by :class:`EtrRegistrations` only."""
+
+    __slots__ = (
+        "eid",
+        "is_awaited",
+        "is_welcome",
+        "last_answer",
+        "outstanding",
+        "over_udp",
+        "reason",
+        "record",
+        "state",
+    )
+
+    def __init__(self, eid: bytes, record: bytes) -> None:
+        self.eid = eid
+        "EID wire form"
+        self.record = record
+        "the mapping record in wire form"
+        self.state = _NO_STATE
+        self.over_udp = False
+        "whether UDP registration goes on: until the first ACK or Rejection on a session"
+        self.outstanding = 0
+        "Registrations written to the session and not answered yet"
+        self.last_answer: int | None = None
+        "what came while more were outstanding: 0 for an ACK, else the reason of a Rejection"
+        self.is_awaited = False
+        "whether somebody wants to hear of the next ACK"
+        self.is_welcome = False
+        "whether the Map-Server was seen to accept it, as far as is known"
+        self.reason: int | None = None
+        "why it was rejected"
+
+    def withdrawal(self) -> bytes:
+        """The record that takes it back: TTL 0, no locators."""
+        return bytes(5) + self.record[5 : EID_OFFSET + len(self.eid) - 1]
+
+
+class EtrRegistrations:
+    """Everything an ETR means to register at one Map-Server."""
+
+    def __init__(self, outcomes: EtrOutcomes) -> None:
+        self.session_is_up = False
+        self.entries: dict[bytes, EtrRegistration] = {}
+        "by EID wire form; also those that are deleted until that is known at the Map-Server"
+        self.outstanding = 0
+        "Registrations written to the session and not answered, those that withdraw not counted"
+        self.unanswered = 0
+        "the same with those that withdraw: a Map-Server need not answer them"
+        # OrderedDict: a plain dict walks over all that it has lost to find its first.
+        self.due: OrderedDict[EtrRegistration, None] = OrderedDict()
+        "to be sent on the session"
+        self.prompt: OrderedDict[EtrRegistration, None] = OrderedDict()
+        "to be sent over UDP without delay"
+        self.resumed: dict[EtrRegistration, None] = {}
+        "to be registered over UDP within the period"
+        self._outcomes = outcomes
+
+    def __len__(self) -> int:
+        return sum(entry.state is not _NO_STATE for entry in self.entries.values())
+
+    # What the ETR means
+
+    def register(self, record: MappingRecord, *, awaited: bool = False) -> bytes:
+        """Mean to register this record from now on; return its EID wire form."""
+        eid_key(record.eid)  # refuses what can't be a lookup key
+        if not record.ttl:
+            raise ValueError(f"{record.eid}: a record TTL of 0 withdraws")
+        if record.eid.explicit_instance:
+            record = replace(record, eid=_plain(record.eid))
+        eid = eid_wire_form(record.eid)
+        wire = encode_record(record)
+        entry = self.entries.get(eid)
+        if entry is None:
+            entry = self.entries[eid] = EtrRegistration(eid, wire)
+        is_new = entry.state is _NO_STATE
+        is_changed = entry.record != wire
+        entry.record = wire
+        entry.is_awaited = entry.is_awaited or awaited
+        if not is_new:
+            if is_changed or awaited:
+                self._apply(entry, EtrEvent.CHANGED)
+        elif self.session_is_up:
+            self._apply(entry, EtrEvent.CREATED_WHILE_UP)
+        else:
+            self._apply(entry, EtrEvent.CREATED_WHILE_DOWN)
+        return eid
+
+    def withdraw(self, eid_prefix: EidPrefix, *, awaited: bool = False) -> bytes:
+        """Mean to register it no longer. KeyError when it is not registered."""
+        eid = eid_wire_form(_plain(eid_prefix))
+        entry = self.entries[eid]
+        if entry.state is _NO_STATE:
+            raise KeyError(eid_prefix)
+        entry.is_awaited = awaited
+        self._apply(entry, EtrEvent.DELETED)
+        return eid
+
+    def key_changed(self) -> None:
+        """The key towards the Map-Server is another one: that counts as a change of everything."""
+        for entry in list(self.entries.values()):
+            self._apply(entry, EtrEvent.CHANGED)
+
+    # What the session says
+
+    def session_up(self) -> None:
+        """A session is established."""
+        self.session_is_up = True
+        self._apply_to_all(EtrEvent.SESSION_UP)
+
+    def session_down(self) -> None:
+        """The session is lost: nothing that was written to it counts."""
+        self.session_is_up = False
+        self.outstanding = self.unanswered = 0
+        self.due.clear()
+        for entry in list(self.entries.values()):
+            entry.outstanding = 0
+            entry.last_answer = None
+            if entry.state is _NO_STATE:
+                # Its withdrawal may not have arrived.
+                self.prompt[entry] = None
+            else:
+                self._apply(entry, EtrEvent.SESSION_DOWN)
+
+    def refresh(self, refresh: RegistrationRefresh) -> None:
+        """The Map-Server wants to hear again (§6.1.4)."""
+        event = EtrEvent.REFRESH_REJECTED if refresh.rejected_only else EtrEvent.REFRESH
+        for entry in self._in_scope(refresh):
+            self._apply(entry, event)
+
+    def acknowledged(self, eid: bytes) -> None:
+        """An ACK came for an EID wire form."""
+        entry = self.entries.get(eid) or self.find(eid)
+        if entry is not None and self.session_is_up:
+            self._take_answer(entry, 0)
+
+    def rejected(self, eid: bytes, reason: int) -> None:
+        """A Rejection came for an EID wire form."""
+        entry = self.find(eid)
+        if entry is not None and self.session_is_up:
+            self._take_answer(entry, reason)
+
+    def next_due(self) -> tuple[EtrRegistration, bytes] | None:
+        """Take the next record to be written to the session: it is outstanding from now on."""
+        if not self.due:
+            return None
+        entry, _ = self.due.popitem(last=False)
+        entry.outstanding += 1
+        entry.last_answer = None
+        self.unanswered += 1
+        if entry.state is _NO_STATE:
+            return entry, entry.withdrawal()
+        self.outstanding += 1
+        return entry, entry.record
+
+    def send_again(self) -> bool:
+        """No answer came for long. Make due what is outstanding; tell whether anything was.
+
+        What was partly answered counts as settled, for there are Map-Servers that answer several
+        copies at once; so does what withdraws, for they need not answer that.
+        """
+        again: OrderedDict[EtrRegistration, None] = OrderedDict()
+        for entry in list(self.entries.values()):
+            if not entry.outstanding:
+                continue
+            if entry.state is _NO_STATE or entry.last_answer is not None:
+                self._settle(entry)
+            else:
+                again[entry] = None
+        self.due = again | self.due
+        return bool(again)
+
+    # What UDP says
+
+    def sent_over_udp(self, entry: EtrRegistration) -> None:
+        """The periodic timer of an entry fired and its record was sent."""
+        self._apply(entry, EtrEvent.PERIODIC_TIMER)
+
+    def confirmed_over_udp(self, eid: bytes, *, is_final: bool) -> None:
+        """A Map-Notify lists what the entry is now; ``is_final`` when no session is to confirm
+        it anew.
+        """
+        entry = self.find(eid)
+        if entry is None:
+            return
+        if self.is_withdrawn_over_udp(entry):
+            self._acknowledge(entry)
+        elif entry.over_udp and is_final:
+            self._tell(entry)
+
+    def given_up_over_udp(self, entry: EtrRegistration) -> None:
+        """A withdrawal over UDP was never answered: the Map-Server's clock will end the
+        registration.
+        """
+        if self.is_withdrawn_over_udp(entry):
+            self._acknowledge(entry)
+
+    def is_withdrawn_over_udp(self, entry: EtrRegistration) -> bool:
+        """Whether an entry is deleted, the Map-Server may not know yet, and no session tells it."""
+        return (
+            entry.state is _NO_STATE
+            and self.entries.get(entry.eid) is entry
+            and not entry.outstanding
+            and entry not in self.due
+        )
+
+    def find(self, eid: bytes) -> EtrRegistration | None:
+        """Find the entry of an EID-prefix, with or without an LCAF around instance ID 0."""
+        entry = self.entries.get(eid)
+        if entry is not None:
+            return entry
+        try:
+            prefix = decode_eid_wire_form(eid)
+        except WireError:
+            return None
+        return self.entries.get(eid_wire_form(_plain(prefix)))
+
+    # Inside
+
+    def _apply(self, entry: EtrRegistration, event: EtrEvent) -> None:
+        transition = TRANSITIONS.get((entry.state, event))
+        if transition is None:
+            return
+        # What is outstanding of a deleted entry does not count: a Map-Server need not answer a
+        # withdrawal.
+        if transition[0] is _NO_STATE:
+            self.outstanding -= entry.outstanding
+        elif entry.state is _NO_STATE:
+            self.outstanding += entry.outstanding
+        entry.state, action = transition
+        self._act(entry, action)
+
+    def _act(self, entry: EtrRegistration, action: EtrAction) -> None:
+        match action:
+            case EtrAction.SEND_REGISTRATION | EtrAction.SEND_WITHDRAWAL:
+                self.due[entry] = None
+                if action is EtrAction.SEND_WITHDRAWAL:
+                    self._stop_udp(entry)
+            case EtrAction.REGISTER_OVER_UDP_NOW:
+                entry.over_udp = True
+                self.prompt[entry] = None
+            case EtrAction.WITHDRAW_OVER_UDP:
+                entry.over_udp = False
+                self.prompt[entry] = None
+            case EtrAction.RESUME_UDP if not entry.over_udp:
+                entry.over_udp = True
+                self.resumed[entry] = None
+            case EtrAction.NOTHING if entry.state is _NO_STATE:
+                self._acknowledge(entry)
+            case _:
+                # STOP_UDP waits for the first answer on the session (docs/draft.rst), and
+                # REGISTER_OVER_UDP_AGAIN has been done by who fired the timer.
+                pass
+
+    def _apply_to_all(self, event: EtrEvent) -> None:
+        for entry in self.entries.values():
+            self._apply(entry, event)
+
+    def _take_answer(self, entry: EtrRegistration, reason: int) -> None:
+        """An ACK (0) or a Rejection: the last one that is outstanding decides."""
+        is_withdrawn = entry.state is _NO_STATE
+        if entry.outstanding:
+            entry.outstanding -= 1
+            self.unanswered -= 1
+            if not is_withdrawn:
+                self.outstanding -= 1
+        elif is_withdrawn:
+            return  # it answers nothing that this session was told
+        self._stop_udp(entry)
+        entry.is_welcome = not reason
+        if entry.outstanding:
+            entry.last_answer = reason
+        elif entry not in self.due:
+            self._decide(entry, reason)
+
+    def _settle(self, entry: EtrRegistration) -> None:
+        """Wait no longer for what is outstanding of an entry."""
+        self.unanswered -= entry.outstanding
+        if entry.state is not _NO_STATE:
+            self.outstanding -= entry.outstanding
+        entry.outstanding = 0
+        if entry not in self.due:
+            self._decide(entry, entry.last_answer or 0)
+
+    def _decide(self, entry: EtrRegistration, reason: int) -> None:
+        if reason and entry.state is not _NO_STATE:
+            self._reject(entry, reason)
+        else:
+            self._acknowledge(entry)
+
+    def _reject(self, entry: EtrRegistration, reason: int) -> None:
+        self._apply(entry, EtrEvent.REJECTION)
+        entry.reason = reason
+        entry.is_awaited = False
+        self._outcomes.rejected(entry.eid, reason)
+
+    def _acknowledge(self, entry: EtrRegistration) -> None:
+        """The Map-Server knows all that it is to know of the entry."""
+        state = entry.state
+        if state is _NO_STATE:
+            del self.entries[entry.eid]
+            self.prompt.pop(entry, None)
+        elif state is _ACK_WAIT:
+            entry.state = _STABLE
+            entry.reason = None
+        elif state is _REJECTED:
+            self._apply(entry, _ACK)
+            return
+        if entry.is_awaited:
+            self._tell(entry)
+
+    def _stop_udp(self, entry: EtrRegistration) -> None:
+        entry.over_udp = False
+        if self.prompt:
+            self.prompt.pop(entry, None)
+
+    def _tell(self, entry: EtrRegistration) -> None:
+        if entry.is_awaited:
+            entry.is_awaited = False
+            self._outcomes.acknowledged(entry.eid)
+
+    def _in_scope(self, refresh: RegistrationRefresh) -> Iterator[EtrRegistration]:
+        everything = list(self.entries.values())
+        if refresh.scope == RefreshScope.EVERYTHING or refresh.eid is None:
+            yield from everything
+            return
+        wanted = refresh.eid
+        for entry in everything:
+            _start, _ttl, instance_id, afi, length, key, *_ = walk_records(
+                entry.record, 0, len(entry.record), 1
+            )[0]
+            if instance_id == wanted.instance_id and _covers(
+                refresh.scope, wanted, afi, length, key
+            ):
+                yield entry
+
+
+def _plain(eid: EidPrefix) -> EidPrefix:
+    """Return it without an LCAF that only says instance ID 0."""
+    return EidPrefix(eid.instance_id, eid.address, eid.length)
+
+
+def _covers(scope: int, wanted: EidPrefix, afi: int, length: int, key: int) -> bool:
+    if scope == RefreshScope.INSTANCE:
+        return True
+    if not isinstance(wanted.address, Address) or wanted.address.afi != afi:
+        return False
+    if scope == RefreshScope.FAMILY:
+        return True
+    _instance_id, _afi, wanted_length, wanted_key = eid_key(wanted)
+    if scope == RefreshScope.EXACT:
+        return key == wanted_key
+    return length >= wanted_length and key >> length - wanted_length == wanted_key

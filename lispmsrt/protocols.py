@@ -1,0 +1,216 @@
+"""Twisted <-> sans-IO: one stream protocol for sessions of both roles, one datagram protocol for
+the control plane.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as TypingProtocol
+
+from twisted.internet.error import ConnectionDone, InvalidAddressError
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITransport
+from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lispmsrt.clock import Alarm
+from lispmsrt.session.base import CloseReason, Session, SessionState
+from lispmsrt.sockets import pack_address
+
+__all__ = ["ControlProtocol", "RefusalProtocol", "SessionProtocol"]
+
+_CLOSE_TIMEOUT = 5.0
+"""Seconds that a closed session's last octets may take to leave before the connection is reset."""
+
+_RESET_AT_ONCE = frozenset(
+    {CloseReason.NOT_READING, CloseReason.NO_ANSWERS, CloseReason.MESSAGE_TIMEOUT}
+)
+"""The peer has shown that it does not listen: there is nobody to take leave of."""
+
+
+@implementer(IPushProducer)
+class SessionProtocol(Protocol):
+    """Move bytes and time between a transport and a session; write once per chunk."""
+
+    def __init__(
+        self,
+        make_session: Callable[[SessionProtocol], Session],
+        clock: IReactorTime,
+        *,
+        on_up: Callable[[SessionProtocol], None] = lambda protocol: None,
+        on_closed: Callable[[SessionProtocol], None] = lambda protocol: None,
+        reads_when_full: bool = False,
+    ) -> None:
+        """``reads_when_full`` is for the end whose output does not grow with what it reads: if both
+        ends stopped reading, each would wait for the other.
+        """
+        self.clock = clock
+        self.session: Session | None = None
+        self._stream: Any = None
+        "the transport: whatever connects streams in Twisted's way"
+        self._make_session = make_session
+        self._on_up = on_up
+        self._on_closed = on_closed
+        self._reads_when_full = reads_when_full
+        self._has_left = False
+        self._alarm = Alarm(clock, self._on_alarm)
+        self._soon = Alarm(clock, self.flush)
+        self._abort = Alarm(clock, self._abort_connection)
+
+    # Transport -> session
+
+    def connectionMade(self) -> None:
+        self._stream = self.transport
+        self._stream.registerProducer(self, True)
+        self.session = self._make_session(self)
+        self._on_up(self)
+        self.session.start(self.clock.seconds())
+        self.flush()
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.session is not None
+        self.session.receive_data(data, self.clock.seconds())
+        self.flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        for alarm in (self._alarm, self._soon, self._abort):
+            alarm.set(None)
+        if self.session is not None:
+            cleanly = reason.check(ConnectionDone) is not None
+            self.session.connection_lost(self.clock.seconds(), cleanly=cleanly)
+            self._soon.set(None)  # closing asked for a flush, and there is nothing left to write to
+        self._on_closed(self)
+
+    # The transport's buffer
+
+    def pauseProducing(self) -> None:
+        """Stop reading too: every Registration read would add an ACK to what the peer does not
+        read.
+        """
+        assert self.session is not None
+        if not self._reads_when_full:
+            self._stream.pauseProducing()
+        self.session.output_paused(self.clock.seconds())
+        self._rearm()
+
+    def resumeProducing(self) -> None:
+        assert self.session is not None
+        self.session.output_resumed()
+        if self.session.state is not SessionState.CLOSED:
+            if not self._reads_when_full:
+                self._stream.resumeProducing()
+            self.wake()
+        self._rearm()
+
+    def stopProducing(self) -> None:
+        """The transport is going: connectionLost follows."""
+
+    # Session -> transport
+
+    def wake(self) -> None:
+        """Collect the session's output in the next turn of the reactor."""
+        self._soon.set(self.clock.seconds())
+
+    def flush(self) -> None:
+        """Write what the session has to say, and ring again when it wants."""
+        session = self.session
+        if session is None:
+            return
+        data = session.data_to_send(self.clock.seconds())
+        if data:
+            self._stream.write(data)
+        if session.state is not SessionState.CLOSED:
+            self._rearm()
+        elif not self._has_left:
+            # Once: a peer that goes on sending must not move the moment of the reset.
+            self._has_left = True
+            self._leave(session)
+
+    def _leave(self, session: Session) -> None:
+        self._alarm.set(None)
+        if session.close_reason in _RESET_AT_ONCE:
+            self._abort_connection()
+        else:
+            self._stream.unregisterProducer()
+            self._stream.loseConnection()
+            self._abort.set(self.clock.seconds() + _CLOSE_TIMEOUT)
+
+    def _rearm(self) -> None:
+        assert self.session is not None
+        self._alarm.set(self.session.next_timeout())
+
+    def _on_alarm(self) -> None:
+        assert self.session is not None
+        self.session.handle_timeout(self.clock.seconds())
+        self.flush()
+
+    def _abort_connection(self) -> None:
+        self._stream.abortConnection()
+
+
+class RefusalProtocol(Protocol):
+    """Reset a connection that nobody is armed for, unread."""
+
+    def makeConnection(self, transport: ITransport) -> None:
+        transport.abortConnection()  # type: ignore[attr-defined]
+
+
+class Control(TypingProtocol):
+    """The sans-IO side of a UDP socket."""
+
+    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
+        """Take one datagram."""
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
+        """Return what is to be sent now."""
+
+
+class ControlProtocol(DatagramProtocol):
+    """Move datagrams between a UDP port and the control plane."""
+
+    noisy = False
+
+    def __init__(self, control: Control, clock: IReactorTime) -> None:
+        self.counters: Counter[str] = Counter()
+        self._control = control
+        self._clock = clock
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        address = pack_address(addr[0])
+        if address is None:
+            self.counters["datagrams from no IP address"] += 1
+            return
+        source = (_without_mapping(address), addr[1])
+        self._control.receive_datagram(datagram, source, self._clock.seconds())
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the control plane has to say."""
+        for data, (address, port) in self._control.datagrams_to_send(self._clock.seconds()):
+            self.send(data, address, port)
+
+    def send(self, data: bytes, address: bytes, port: int) -> None:
+        """Send one datagram; what the network refuses is lost, as anything over UDP may be."""
+        if self.transport is None:
+            return
+        host = str(ipaddress.ip_address(address))
+        if len(address) == 4 and self._is_ipv6:
+            host = f"::ffff:{host}"
+        try:
+            self.transport.write(data, (host, port))
+        except (OSError, InvalidAddressError):
+            self.counters["datagrams that could not be sent"] += 1
+
+    @property
+    def _is_ipv6(self) -> bool:
+        return getattr(self.transport, "addressFamily", None) == socket.AF_INET6
+
+
+def _without_mapping(address: bytes) -> bytes:
+    """Return IPv4 for IPv4 mapped into IPv6: what an IPv6 socket calls the same host."""
+    mapped = ipaddress.IPv6Address(address).ipv4_mapped if len(address) == 16 else None
+    return mapped.packed if mapped is not None else address

@@ -1,0 +1,1 @@
+"""The IService trees of both roles."""

@@ -1,0 +1,202 @@
+"""An ETR's way to a session: the first transport that works, after a Map-Notify, not too often.
+
+draft-kouvelas-lisp-map-server-reliable-transport-07 §4; transports in order:
+draft-ietf-lisp-map-server-reliable-transport-00.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lispmsrt.clock import Alarm
+from lispmsrt.control.etr import EtrControl
+from lispmsrt.protocols import SessionProtocol
+from lispmsrt.services.backoff import Backoff
+from lispmsrt.session.base import CloseReason
+
+__all__ = ["Connector", "Transport"]
+
+_LONG_ENOUGH = 60.0
+"""Seconds after which a session counts as a success: the next failure starts with the shortest
+wait.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One way to the Map-Server."""
+
+    description: str
+    "the endpoint string"
+    endpoint: IStreamClientEndpoint
+
+    @property
+    def name(self) -> str:
+        """What goes before the first colon: tcp, quic, sctp."""
+        return self.description.partition(":")[0].upper()
+
+
+class _Phase(enum.Enum):
+    IDLE = "waiting for a Map-Notify"
+    CONNECTING = "connecting"
+    WAITING = "waiting before the next attempt"
+    UP = "up"
+    STOPPED = "stopped"
+
+
+class _SessionFactory(Factory):
+    noisy = False
+
+    def __init__(self, make_protocol: Callable[[], SessionProtocol]) -> None:
+        self._make_protocol = make_protocol
+
+    def buildProtocol(self, addr: object) -> SessionProtocol:
+        return self._make_protocol()
+
+
+class Connector:
+    """Keep one session up, or try to."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        transports: Sequence[Transport],
+        make_protocol: Callable[[Transport], SessionProtocol],
+        control: EtrControl,
+        clock: IReactorTime,
+        backoff: Backoff,
+        attempt_timeout: float,
+        peer: str,
+    ) -> None:
+        self.phase = _Phase.IDLE
+        self.failures: dict[str, str] = {}
+        "transport to why its last attempt failed"
+        self.transport: Transport | None = None
+        "the one in use"
+        self._transports = transports
+        self._make_protocol = make_protocol
+        self._control = control
+        self._clock = clock
+        self._backoff = backoff
+        self._attempt_timeout = attempt_timeout
+        self._peer = peer
+        self._up_since = 0.0
+        self._next_transport = 0
+        self._attempt: Deferred[IProtocol] | None = None
+        self._timeout = Alarm(clock, self._give_up_attempt)
+        self._retry = Alarm(clock, self._retry_now)
+
+    def leave_given(self) -> None:
+        """A Map-Notify allows a connection."""
+        if self.phase is _Phase.IDLE and self._transports:
+            self._connect()
+
+    def start(self) -> None:
+        """Try from now on."""
+        self.phase = _Phase.IDLE
+        self._next_transport = 0
+
+    def session_closed(self, reason: CloseReason | None, *, had_refresh: bool) -> None:
+        """The session is over. A close before the first Refresh is a failed attempt
+        (docs/draft.rst, "Back-off").
+        """
+        if self.phase is _Phase.STOPPED:
+            return
+        now = self._clock.seconds()
+        self.transport = None
+        if had_refresh and now - self._up_since >= _LONG_ENOUGH:
+            self._backoff.reset()
+        if had_refresh:
+            self.phase = _Phase.IDLE
+            self._next_transport = 0
+            self._control.session_lost(now)
+            return
+        # Something that accepts and closes must not keep the others from their turn.
+        self._next_transport = (self._next_transport + 1) % len(self._transports)
+        self._control.connect_failed()
+        # A Map-Notify may well come before the wait is over: UDP registration goes on.
+        self.phase = _Phase.WAITING
+        retry_at = now + self._backoff.next_delay()
+        self._retry.set(retry_at)
+        self._control.rearm(retry_at)
+
+    def stop(self) -> None:
+        """Stop trying. A session that is up is its owner's to close."""
+        self.phase = _Phase.STOPPED
+        self._timeout.set(None)
+        self._retry.set(None)
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def _connect(self) -> None:
+        transport = self._transports[self._next_transport]
+        self.phase = _Phase.CONNECTING
+        self._timeout.set(self._clock.seconds() + self._attempt_timeout)
+        attempt = transport.endpoint.connect(
+            _SessionFactory(lambda: self._make_protocol(transport))
+        )
+        self._attempt = attempt
+        attempt.addCallbacks(
+            self._connected,
+            self._failed,
+            callbackArgs=(transport,),
+            errbackArgs=(transport,),
+        )
+        attempt.addErrback(lambda failure: self._log.failure("while connecting", failure))
+
+    def _connected(self, protocol: IProtocol, transport: Transport) -> None:
+        self._attempt = None
+        self._timeout.set(None)
+        self._control.connected()
+        self.failures.pop(transport.description, None)
+
+    def session_up(self, transport: Transport) -> None:
+        """The connection is there and its session begins."""
+        self.phase = _Phase.UP
+        self.transport = transport
+        self._up_since = self._clock.seconds()
+
+    def _failed(self, failure: Failure, transport: Transport) -> None:
+        self._attempt = None
+        self._timeout.set(None)
+        if self.phase is _Phase.STOPPED:
+            return
+        if failure.check(CancelledError, ConnectingCancelledError):
+            reason = f"no connection within {self._attempt_timeout:g} s"
+        else:
+            reason = failure.getErrorMessage()
+        self.failures[transport.description] = reason
+        self._log.info(
+            "{transport} to Map-Server {peer} failed: {reason}",
+            transport=transport.name,
+            peer=self._peer,
+            reason=reason,
+        )
+        self._next_transport += 1
+        if self._next_transport < len(self._transports):
+            self._connect()
+            return
+        self.phase = _Phase.WAITING
+        self._next_transport = 0
+        self._control.connect_failed()
+        self._retry.set(self._clock.seconds() + self._backoff.next_delay())
+
+    def _give_up_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def _retry_now(self) -> None:
+        self.phase = _Phase.IDLE
+        if self._control.may_connect(self._clock.seconds()):
+            self.leave_given()

@@ -1,0 +1,183 @@
+"""The ETR as a Twisted service: one UDP socket, and a link to each Map-Server.
+
+Give it a configuration and a reactor. ``register`` and ``withdraw`` may be called at any time.
+"""
+
+from __future__ import annotations
+
+from random import Random, SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.logger import Logger
+
+from lispmsrt.clock import Alarm, MonotonicClock
+from lispmsrt.config import EtrConfig, EtrMapServerConfig, make_record
+from lispmsrt.identity import EtrIdentity
+from lispmsrt.protocols import ControlProtocol
+from lispmsrt.services.connector import Transport
+from lispmsrt.services.link import (
+    EtrListener,
+    MapServerLink,
+    NullListener,
+    RegistrationRejected,
+)
+from lispmsrt.services.listening import endpoint_from, listen_control, stop_listening
+from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.records import MappingRecord
+
+__all__ = ["Etr", "EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
+
+
+class Etr(Service):
+    """An ETR. ``clock`` defaults to monotonic time on the reactor."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: EtrConfig,
+        reactor: Any,
+        clock: IReactorTime | None = None,
+        *,
+        listener: EtrListener | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.setName("etr")
+        self.config = config
+        self.identity = EtrIdentity.from_config(config)
+        self.receive_buffer = 0
+        "octets that the kernel granted the UDP socket"
+        self._reactor = reactor
+        self._clock = clock or MonotonicClock(reactor)
+        self._port: IListeningPort | None = None
+        self._udp = ControlProtocol(self, self._clock)
+        self._alarm = Alarm(self._clock, self._flush)
+        self._soon = Alarm(self._clock, self._flush)
+        self.links = [
+            self._link(server, listener or NullListener(), random or SystemRandom())
+            for server in config.map_servers
+        ]
+        for mapping in config.mappings:
+            for link in self.links:
+                link.register(make_record(mapping), awaited=False)
+
+    def _link(
+        self, server: EtrMapServerConfig, listener: EtrListener, random: Random
+    ) -> MapServerLink:
+        transports = [
+            Transport(text, endpoint_from(clientFromString, self._reactor, text, "transports"))
+            for text in server.transport_strings(self.config.control)
+        ]
+        return MapServerLink(
+            server,
+            identity=self.identity,
+            listener=listener,
+            transports=transports,
+            etr=self.config,
+            clock=self._clock,
+            random=random,
+            wake=self._flush_soon,
+        )
+
+    # What it means
+
+    def register(self, record: MappingRecord) -> Deferred[None]:
+        """Register a mapping at every Map-Server.
+
+        Fires when all have acknowledged; fails with :class:`RegistrationRejected` when one
+        refuses. ValueError when the record can't be registered at all.
+        """
+        done = gatherResults(
+            [link.register(record, awaited=True) for link in self.links], consumeErrors=True
+        )
+        self._flush_soon()
+        return done.addCallbacks(lambda _: None, _first_error)
+
+    def withdraw(self, eid_prefix: EidPrefix) -> Deferred[None]:
+        """Withdraw a mapping from every Map-Server; fires when all know. KeyError when it is not
+        registered.
+        """
+        done = gatherResults(
+            [link.withdraw(eid_prefix, awaited=True) for link in self.links], consumeErrors=True
+        )
+        self._flush_soon()
+        return done.addCallbacks(lambda _: None, _first_error)
+
+    @property
+    def address(self) -> Any:
+        """The UDP address that it listens on."""
+        return self._port.getHost() if self._port is not None else None
+
+    # Life
+
+    def startService(self) -> None:
+        """Open the UDP socket and register; ListenError says why the socket could not be opened."""
+        self._port, self.receive_buffer = listen_control(
+            self._reactor, self.config.control, self._udp, self.config.receive_buffer
+        )
+        self._log.info(
+            "LISP control on UDP {address}, receive buffer {granted} octets",
+            address=self.config.control,
+            granted=self.receive_buffer,
+        )
+        super().startService()
+        for link in self.links:
+            link.start()
+        self._flush()
+
+    def stopService(self) -> Deferred[None]:
+        """Close sessions and the socket; fires when nothing is left open."""
+        super().stopService()
+        self._alarm.set(None)
+        self._soon.set(None)
+        closing = [link.stop() for link in self.links]
+        if self._port is not None:
+            closing.append(stop_listening(self._port))
+            self._port = None
+        # What was reserved is lost then, nothing else.
+        with self._log.failuresHandled("while keeping the nonce"):
+            self.identity.save()
+        return gatherResults(closing, consumeErrors=True).addCallback(lambda _: None)
+
+    # UDP
+
+    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
+        """Hand a datagram to the Map-Server that it comes from."""
+        senders = [link for link in self.links if link.config.address.packed == source[0]]
+        # A Map-Notify may come from another port than 4342; several Map-Servers may share an
+        # address.
+        exact = [link for link in senders if link.config.address.port == source[1]]
+        for link in (exact or senders)[:1]:
+            link.control.receive_datagram(data, now)
+        self._set_alarm()
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
+        """Collect what is due from every Map-Server's UDP side."""
+        output = [
+            (data, (link.config.address.packed, link.config.address.port))
+            for link in self.links
+            for data in link.control.datagrams_to_send(now)
+        ]
+        self._set_alarm()
+        return output
+
+    def _flush_soon(self) -> None:
+        if self.running:
+            self._soon.set(self._clock.seconds())
+
+    def _flush(self) -> None:
+        self._udp.flush()
+
+    def _set_alarm(self) -> None:
+        if not self.running:
+            return
+        times = [link.control.next_timeout() for link in self.links]
+        self._alarm.set(min((at for at in times if at is not None), default=None))
+
+
+def _first_error(failure: Any) -> Any:
+    return failure.value.subFailure

@@ -1,0 +1,285 @@
+"""Everything an ETR has towards one Map-Server: its UDP side, a connector and a session.
+
+Twisted rim: it joins the sans-IO parts with sockets, Deferreds and the listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from lispmsrt.config import EtrConfig, EtrMapServerConfig
+from lispmsrt.control.etr import EtrControl
+from lispmsrt.identity import EtrIdentity
+from lispmsrt.mapping.credentials import Credentials
+from lispmsrt.mapping.etr_registrations import EtrRegistrations
+from lispmsrt.protocols import SessionProtocol
+from lispmsrt.services.backoff import Backoff
+from lispmsrt.services.connector import Connector, Transport
+from lispmsrt.session.base import CloseReason
+from lispmsrt.session.etr import EtrSession
+from lispmsrt.sockets import apply_tcp_options
+from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.records import MappingRecord
+from lispmsrt.wire.reliable_transport import (
+    MappingNotification,
+    RejectReason,
+    decode_eid_wire_form,
+)
+
+__all__ = ["EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
+
+
+class RegistrationRejected(Exception):  # noqa: N818
+    """The Map-Server refused a registration. ``reason`` is the Rejection's (RejectReason, or an
+    unknown number).
+    """
+
+    def __init__(self, eid: EidPrefix, reason: int) -> None:
+        known = reason in RejectReason.__members__.values()
+        text = RejectReason(reason).name.replace("_", " ").lower() if known else f"reason {reason}"
+        super().__init__(f"{eid}: {text}")
+        self.eid = eid
+        self.reason = reason
+
+
+class EtrListener(Protocol):
+    """Who hears of an ETR's sessions. ``map_server`` is the address from the configuration."""
+
+    def leave_given(self, map_server: str) -> None:
+        """A Map-Notify answers over UDP: the Map-Server knows this ETR and lets it connect."""
+
+    def session_up(self, map_server: str, transport: str) -> None:
+        """A session is established: the Map-Server has asked for everything."""
+
+    def session_down(self, map_server: str, reason: CloseReason) -> None:
+        """The session is over."""
+
+    def mapping_notified(self, map_server: str, notification: MappingNotification) -> None:
+        """The Map-Server's view of a mapping has changed."""
+
+    def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
+        """The Map-Server refuses, or has withdrawn, a registration."""
+
+
+class NullListener:
+    """Hears nothing: derive from it to hear only what matters."""
+
+    def leave_given(self, map_server: str) -> None:
+        """Do nothing."""
+
+    def session_up(self, map_server: str, transport: str) -> None:
+        """Do nothing."""
+
+    def session_down(self, map_server: str, reason: CloseReason) -> None:
+        """Do nothing."""
+
+    def mapping_notified(self, map_server: str, notification: MappingNotification) -> None:
+        """Do nothing."""
+
+    def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
+        """Do nothing."""
+
+
+class MapServerLink:
+    """Everything an ETR has towards one Map-Server."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: EtrMapServerConfig,
+        *,
+        identity: EtrIdentity,
+        listener: EtrListener,
+        transports: Sequence[Transport],
+        etr: EtrConfig,
+        clock: IReactorTime,
+        random: Random,
+        wake: Callable[[], None],
+    ) -> None:
+        self.name = str(config.address)
+        self.config = config
+        self.registrations = EtrRegistrations(self)
+        self.session: EtrSession | None = None
+        self._listener = listener
+        self._clock = clock
+        self._wake = wake
+        self._limits = etr.session_limits()
+        self._tcp = etr.tcp.options()
+        self._waiting: dict[bytes, list[Deferred[None]]] = {}
+        self._protocol: SessionProtocol | None = None
+        self._closed: Deferred[None] | None = None
+        self._credentials = Credentials(
+            config.key.to_key(), identity.ids, config.register_flags(), identity.next_nonce
+        )
+        self.control = self._make_control(etr, random)
+        self.connector = self._make_connector(etr, random, transports)
+
+    def _make_control(self, etr: EtrConfig, random: Random) -> EtrControl:
+        return EtrControl(
+            self.registrations,
+            self._credentials,
+            mode=self.config.session,
+            random=random,
+            timers=etr.timers(),
+            on_leave_to_connect=self._leave_given,
+        )
+
+    def _make_connector(
+        self, etr: EtrConfig, random: Random, transports: Sequence[Transport]
+    ) -> Connector:
+        return Connector(
+            transports=transports,
+            make_protocol=self._make_protocol,
+            control=self.control,
+            clock=self._clock,
+            backoff=Backoff(random, etr.backoff_initial, etr.backoff_maximum),
+            attempt_timeout=etr.transport_timeout,
+            peer=self.name,
+        )
+
+    # What the ETR means
+
+    def register(self, record: MappingRecord, *, awaited: bool) -> Deferred[None]:
+        """Register at this Map-Server; if ``awaited``, the Deferred fires on its answer."""
+        eid = self.registrations.register(record, awaited=awaited)
+        return self._wait_for(eid, awaited)
+
+    def withdraw(self, eid_prefix: EidPrefix, *, awaited: bool) -> Deferred[None]:
+        """Withdraw at this Map-Server. KeyError when it is not registered."""
+        eid = self.registrations.withdraw(eid_prefix, awaited=awaited)
+        if eid not in self.registrations.entries:
+            return self._settle(eid)
+        return self._wait_for(eid, awaited)
+
+    def _wait_for(self, eid: bytes, awaited: bool) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        if awaited:
+            self._waiting.setdefault(eid, []).append(waiting)
+        if self._protocol is not None:
+            self._protocol.wake()
+        return waiting
+
+    def _settle(self, eid: bytes) -> Deferred[None]:
+        self.acknowledged(eid)
+        settled: Deferred[None] = Deferred()
+        settled.callback(None)
+        return settled
+
+    # What the Map-Server says
+
+    def acknowledged(self, eid: bytes) -> None:
+        """An awaited registration or withdrawal holds."""
+        for waiting in self._waiting.pop(eid, ()):
+            waiting.callback(None)
+
+    def rejected(self, eid: bytes, reason: int) -> None:
+        """A registration is refused."""
+        eid_prefix = decode_eid_wire_form(eid)
+        for waiting in self._waiting.pop(eid, ()):
+            waiting.errback(RegistrationRejected(eid_prefix, reason))
+        with self._listening():
+            self._listener.rejected(self.name, eid_prefix, reason)
+
+    def mapping_notified(self, notification: MappingNotification) -> None:
+        """The Map-Server's view of a mapping has changed."""
+        with self._listening():
+            self._listener.mapping_notified(self.name, notification)
+
+    def _listening(self) -> Any:
+        """What a listener does wrong is logged, and costs nobody a session."""
+        return self._log.failuresHandled("listener of Map-Server {peer}", peer=self.name)
+
+    # The session
+
+    def _leave_given(self) -> None:
+        with self._listening():
+            self._listener.leave_given(self.name)
+        self.connector.leave_given()
+
+    def _make_protocol(self, transport: Transport) -> SessionProtocol:
+        return SessionProtocol(
+            self._make_session,
+            self._clock,
+            on_up=lambda protocol: self._session_began(protocol, transport),
+            on_closed=self._session_closed,
+            # An ETR's output does not grow with what it reads; a Map-Server's does.
+            reads_when_full=True,
+        )
+
+    def _make_session(self, protocol: SessionProtocol) -> EtrSession:
+        apply_tcp_options(protocol.transport, self._tcp)
+        return EtrSession(
+            registrations=self.registrations,
+            credentials=self._credentials,
+            listener=self,
+            limits=self._limits,
+            wake=protocol.wake,
+            now=self._clock.seconds(),
+            on_established=self._session_established,
+            on_no_refresh=self._no_refresh,
+        )
+
+    def _session_began(self, protocol: SessionProtocol, transport: Transport) -> None:
+        assert isinstance(protocol.session, EtrSession)
+        self._protocol = protocol
+        self.session = protocol.session
+        self.connector.session_up(transport)
+
+    def _session_established(self) -> None:
+        transport = self.connector.transport
+        name = transport.name if transport is not None else ""
+        self._log.info(
+            "session with Map-Server {peer} is up over {transport}", peer=self.name, transport=name
+        )
+        with self._listening():
+            self._listener.session_up(self.name, name)
+
+    def _no_refresh(self) -> None:
+        self._log.warn(
+            "Map-Server {peer} has sent no Refresh: registering everything unasked", peer=self.name
+        )
+
+    def _session_closed(self, protocol: SessionProtocol) -> None:
+        session = protocol.session
+        if session is None or protocol is not self._protocol:
+            return
+        self._protocol = self.session = None
+        reason = session.close_reason or CloseReason.CONNECTION_LOST
+        had_refresh = session.was_established
+        self._log.info(
+            "session with Map-Server {peer} ended: {reason}", peer=self.name, reason=reason.value
+        )
+        self.connector.session_closed(reason, had_refresh=had_refresh)
+        self._wake()
+        if had_refresh:
+            with self._listening():
+                self._listener.session_down(self.name, reason)
+        if self._closed is not None:
+            self._closed.callback(None)
+            self._closed = None
+
+    def start(self) -> None:
+        """Look for a session from now on."""
+        self.connector.start()
+
+    def stop(self) -> Deferred[None]:
+        """Close the session; fires when its transport is gone."""
+        self.connector.stop()
+        given_up, self._waiting = self._waiting, {}
+        for waiting in given_up.values():
+            for deferred in waiting:
+                deferred.cancel()
+        closed: Deferred[None] = Deferred()
+        if self.session is None:
+            closed.callback(None)
+        else:
+            self._closed = closed
+            self.session.close(CloseReason.SHUTDOWN, self._clock.seconds())
+        return closed

@@ -1,0 +1,56 @@
+"""Open sockets and name endpoints, with one sentence when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol
+
+from lispmsrt.config import SocketAddress
+from lispmsrt.sockets import set_receive_buffer
+
+__all__ = ["ListenError", "endpoint_from", "listen_control", "stop_listening"]
+
+_MAX_DATAGRAM = 65_535
+
+Endpoint = TypeVar("Endpoint")
+
+
+class ListenError(Exception):
+    """A socket could not be opened; the text names it and says why."""
+
+
+def endpoint_from(
+    parse: Callable[[Any, str], Endpoint], reactor: Any, description: str, option: str
+) -> Endpoint:
+    """Make an endpoint from its string; ``parse`` is one of Twisted's two functions for that."""
+    try:
+        return parse(reactor, description)
+    # What Twisted raises for an unknown prefix, a bad number, an unknown or a missing argument.
+    except (ValueError, TypeError, LookupError) as failure:
+        raise ListenError(f"{option} {description!r}: {failure}") from None
+
+
+def listen_control(
+    reactor: Any, address: SocketAddress, protocol: DatagramProtocol, receive_buffer: int
+) -> tuple[IListeningPort, int]:
+    """Open a UDP socket; return it, and the octets of receive buffer that the kernel granted."""
+    try:
+        port = reactor.listenUDP(
+            address.port, protocol, interface=address.host, maxPacketSize=_MAX_DATAGRAM
+        )
+    except CannotListenError as failure:
+        raise ListenError(f"control {address}: {failure.socketError}") from None
+    handle = getattr(port, "socket", None)
+    granted = set_receive_buffer(handle, receive_buffer) if handle is not None else 0
+    return port, granted
+
+
+def stop_listening(port: IListeningPort) -> Deferred[None]:
+    """Close a socket; fires when it is closed."""
+    stopped: Deferred[Any] = maybeDeferred(lambda: port.stopListening())
+    return stopped.addCallback(lambda _: None)

@@ -1,0 +1,292 @@
+"""The Map-Server as a Twisted service: sockets, sessions, expiry, reload.
+
+Give it a configuration and a reactor; it builds everything below from them. The mapping service
+itself is in :mod:`lispmsrt.mapping`, the protocols in :mod:`lispmsrt.session` and
+:mod:`lispmsrt.control`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.logger import Logger
+
+from lispmsrt.clock import Alarm, MonotonicClock
+from lispmsrt.config import MapServerConfig, SiteConfig, SocketAddress, make_sites
+from lispmsrt.control.arming import Armory, Claim
+from lispmsrt.control.map_server import Endpoint, MapServerControl
+from lispmsrt.mapping.database import Database
+from lispmsrt.mapping.publisher import Publisher
+from lispmsrt.mapping.registrar import Registrar
+from lispmsrt.mapping.sites import Sites
+from lispmsrt.protocols import ControlProtocol, RefusalProtocol, SessionProtocol
+from lispmsrt.services.admission import Admission, Refusals
+from lispmsrt.services.listening import (
+    ListenError,
+    endpoint_from,
+    listen_control,
+    stop_listening,
+)
+from lispmsrt.services.reconfiguration import Reconfiguration, judge
+from lispmsrt.session.base import CloseReason
+from lispmsrt.session.map_server import MapServerSession
+from lispmsrt.sockets import apply_tcp_options, pack_address
+from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
+
+__all__ = ["MapServer"]
+
+_EXPIRY_INTERVAL = 1.0
+_EVERYTHING = RegistrationRefresh(RefreshScope.EVERYTHING)
+
+
+class _Sessions(Factory):
+    """Decides at the socket who gets a session."""
+
+    noisy = False
+
+    def __init__(self, server: MapServer, transport: str) -> None:
+        self._server = server
+        self._transport = transport
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return self._server.accept(addr, self._transport)
+
+
+class _Control:
+    """A UDP socket's side of the control plane: answers leave by the socket that the question came
+    to.
+    """
+
+    def __init__(self, control: MapServerControl) -> None:
+        self._control = control
+
+    def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
+        """Take one datagram."""
+        self._control.receive_datagram(data, source, now)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
+        """Return the answers."""
+        return self._control.datagrams_to_send()
+
+
+class MapServer(Service):
+    """A Map-Server. ``clock`` defaults to monotonic time on the reactor."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: MapServerConfig,
+        sites: tuple[SiteConfig, ...],
+        reactor: Any,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        self.setName("map-server")
+        self.config = config
+        self.publisher = Publisher()
+        self.registrar = _registrar(config, make_sites(sites), self.publisher)
+        self.armory = Armory(config.armory_limits(), config.trusted_addresses())
+        self.control = _control(config, self.registrar, self.armory)
+        self.receive_buffers: dict[str, int] = {}
+        "UDP socket to octets granted by the kernel"
+        self._admission = Admission(self.armory)
+        self._reactor = reactor
+        self._clock = clock or MonotonicClock(reactor)
+        self._limits = config.session_limits()
+        self._refusals = Refusals(self._clock)
+        self._tcp = config.tcp.options()
+        self._ports: list[IListeningPort] = []
+        self._protocols: dict[SessionProtocol, None] = {}
+        self._all_closed: Deferred[None] | None = None
+        # Not a LoopingCall: making one imports, and so installs, the global reactor.
+        self._expiry = Alarm(self._clock, self._expire)
+        self._cooperator = Cooperator(
+            scheduler=lambda work: self._clock.callLater(0.0, work), started=False
+        )
+
+    @property
+    def database(self) -> Database:
+        """What is registered, to be read only."""
+        return self.registrar.database
+
+    @property
+    def sessions(self) -> list[MapServerSession]:
+        """The sessions that are up, bound to an xTR or not."""
+        sessions = (protocol.session for protocol in self._protocols)
+        return [session for session in sessions if isinstance(session, MapServerSession)]
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What the service listens on, UDP first, in the order of the configuration."""
+        return [port.getHost() for port in self._ports]
+
+    # Life
+
+    def startService(self) -> None:
+        """Open every socket; ListenError says which one could not be opened."""
+        try:
+            for address in self.config.control:
+                self._listen_udp(address)
+            for description in self.config.reliable_transport:
+                self._listen(description)
+        except ListenError:
+            self._close_ports()
+            raise
+        self._expiry.set(self._clock.seconds() + _EXPIRY_INTERVAL)
+        self._cooperator.start()
+        super().startService()
+
+    def _listen_udp(self, address: SocketAddress) -> None:
+        protocol = ControlProtocol(_Control(self.control), self._clock)
+        port, granted = listen_control(self._reactor, address, protocol, self.config.receive_buffer)
+        self._ports.append(port)
+        self.receive_buffers[str(address)] = granted
+        self._log.info(
+            "LISP control on UDP {address}, receive buffer {granted} octets",
+            address=address,
+            granted=granted,
+        )
+
+    def _listen(self, description: str) -> None:
+        transport = description.partition(":")[0].upper()
+        endpoint = endpoint_from(serverFromString, self._reactor, description, "reliable-transport")
+        problems: list[str] = []
+        listening = endpoint.listen(_Sessions(self, transport))
+        listening.addCallbacks(
+            self._ports.append, lambda failure: problems.append(failure.getErrorMessage())
+        )
+        if problems:
+            raise ListenError(f"reliable-transport {description}: {problems[0]}")
+        self._log.info("reliable transport on {description}", description=description)
+
+    def stopService(self) -> Deferred[None]:
+        """Close sessions and sockets; fires when nothing is left open."""
+        super().stopService()
+        self._expiry.set(None)
+        self._cooperator.stop()
+        closing = [self._close_ports()]
+        if self._protocols:
+            self._all_closed = Deferred()
+            closing.append(self._all_closed)
+            now = self._clock.seconds()
+            for session in self.sessions:
+                session.close(CloseReason.SHUTDOWN, now)
+        done = gatherResults(closing, consumeErrors=True)
+        return done.addCallback(lambda _: None)
+
+    def _close_ports(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        return gatherResults([stop_listening(port) for port in ports])
+
+    # Sessions
+
+    def accept(self, peer: Any, transport: str) -> Protocol:
+        """Return the protocol for a connection from ``peer``: a session if it is armed, else one
+        that resets it.
+        """
+        address = pack_address(getattr(peer, "host", ""))
+        # Nobody is armed for what has no IP address, and it is counted like the others.
+        claim = self.armory.accept(address or b"", self._clock.seconds())
+        if claim is None:
+            self._refusals.note(str(getattr(peer, "host", peer)), transport)
+            return RefusalProtocol()
+        return SessionProtocol(
+            lambda protocol: self._make_session(protocol, claim, transport, peer),
+            self._clock,
+            on_up=self._session_began,
+            on_closed=self._session_closed,
+        )
+
+    def _make_session(
+        self, protocol: SessionProtocol, claim: Claim, transport: str, peer: Any
+    ) -> MapServerSession:
+        apply_tcp_options(protocol.transport, self._tcp)
+        return MapServerSession(
+            registrar=self.registrar,
+            arming=self._admission,
+            news=self.publisher,
+            claim=claim,
+            transport=transport,
+            peer=str(SocketAddress(host=peer.host, port=peer.port)),
+            limits=self._limits,
+            wake=protocol.wake,
+            now=self._clock.seconds(),
+        )
+
+    def _session_began(self, protocol: SessionProtocol) -> None:
+        self._protocols[protocol] = None
+
+    def _session_closed(self, protocol: SessionProtocol) -> None:
+        self._protocols.pop(protocol, None)
+        session = protocol.session
+        if isinstance(session, MapServerSession):
+            self._log.info(
+                "session with {xtr} from {peer} over {transport} ended: {reason}",
+                xtr=session.lease.xtr if session.lease is not None else "no xTR yet",
+                peer=session.peer,
+                transport=session.transport,
+                reason=session.close_reason.value if session.close_reason else "",
+            )
+        if not self._protocols and self._all_closed is not None:
+            self._all_closed.callback(None)
+            self._all_closed = None
+
+    def _expire(self) -> None:
+        now = self._clock.seconds()
+        self._expiry.set(now + _EXPIRY_INTERVAL)
+        self.registrar.expire(now)
+
+    # Another configuration
+
+    def reload(self, sites: tuple[SiteConfig, ...]) -> Deferred[None]:
+        """Decide by other sites and keys from now on; tell sessions what that changes for them.
+
+        Fires when every registration has been judged anew.
+        """
+        earlier, later = self.registrar.sites, make_sites(sites)
+        self.registrar.reconfigure(later)
+        now = self._clock.seconds()
+        change = Reconfiguration.between(earlier, later)
+        for session in self.sessions:
+            change.tell(session, now)
+        by_lease = {session.lease: session for session in self.sessions if session.lease}
+        done = self._cooperator.cooperate(judge(self.registrar, by_lease)).whenDone()
+        done.addErrback(lambda failure: failure.trap(SchedulerStopped))  # stopped meanwhile
+        return done.addCallback(lambda _: None)
+
+    def reset(self, session: MapServerSession) -> None:
+        """Reset the connection of a session, unread, as if its path had failed."""
+        for protocol in self._protocols:
+            if protocol.session is session and protocol.transport is not None:
+                # connectionLost follows in a later turn of the reactor.
+                protocol.transport.abortConnection()  # type: ignore[attr-defined]
+
+    def refresh(self, refresh: RegistrationRefresh = _EVERYTHING) -> None:
+        """Ask every ETR with a session to register again."""
+        for session in self.sessions:
+            session.refresh(refresh)
+
+
+def _registrar(config: MapServerConfig, sites: Sites, publisher: Publisher) -> Registrar:
+    return Registrar(
+        sites,
+        on_changes=publisher.changed,
+        timeout=config.registration_timeout,
+        limit=config.max_registrations,
+    )
+
+
+def _control(config: MapServerConfig, registrar: Registrar, armory: Armory) -> MapServerControl:
+    return MapServerControl(
+        registrar,
+        armory,
+        nonce_check=config.nonce_check,
+        notify_to_control_port=config.notify_to_control_port,
+        offers_sessions=bool(config.reliable_transport),
+    )

@@ -1,0 +1,166 @@
+"""The ETR's end of a session (draft-kouvelas-lisp-map-server-reliable-transport-07 §6).
+
+Refreshes, ACKs and Rejections in, Registrations out, at most a window of them unanswered. What is
+to be registered, and how far each EID-prefix has come, is
+:mod:`lispmsrt.mapping.etr_registrations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from lispmsrt.mapping.credentials import Credentials
+from lispmsrt.mapping.etr_registrations import EtrRegistrations
+from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
+from lispmsrt.session.limits import SessionLimits
+from lispmsrt.wire.framing import encode_frame
+from lispmsrt.wire.reliable_transport import (
+    MappingNotification,
+    MessageType,
+    RefreshScope,
+    RegistrationRefresh,
+    decode_mapping_notification,
+    decode_registration_ack,
+    decode_registration_refresh,
+    decode_registration_reject,
+)
+
+__all__ = ["Credentials", "EtrSession", "EtrSessionListener"]
+
+_REGISTRATION = int(MessageType.REGISTRATION)
+
+_TAKES: dict[int, str] = {
+    MessageType.REGISTRATION_ACK: "_on_ack",
+    MessageType.REGISTRATION_REJECT: "_on_reject",
+    MessageType.REGISTRATION_REFRESH: "_on_refresh",
+    MessageType.MAPPING_NOTIFICATION: "_on_mapping_notification",
+    MessageType.ERROR_NOTIFICATION: "_on_error_notification",
+}
+
+
+class EtrSessionListener(Protocol):
+    """Who hears what a session says besides answers."""
+
+    def mapping_notified(self, notification: MappingNotification) -> None:
+        """The Map-Server's view of a mapping has changed."""
+
+
+class EtrSession(Session):
+    """One session on the ETR."""
+
+    # An ETR may hear an answer before the Refresh: where it speaks first, or a key has changed.
+    ALLOWED: ClassVar[dict[SessionState, dict[int, str]]] = {
+        SessionState.STARTING: _TAKES,
+        SessionState.ESTABLISHED: _TAKES,
+    }
+
+    def __init__(
+        self,
+        *,
+        registrations: EtrRegistrations,
+        credentials: Credentials,
+        listener: EtrSessionListener,
+        limits: SessionLimits,
+        wake: Callable[[], None],
+        now: float,
+        speaks_first: bool = False,
+        on_established: Callable[[], None] = lambda: None,
+        on_no_refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(limits, wake, now)
+        self._registrations = registrations
+        self._credentials = credentials
+        self._listener = listener
+        self._speaks_first = speaks_first
+        self._on_established = on_established
+        self._on_no_refresh = on_no_refresh
+        self._has_sent_again = False
+
+    def start(self, now: float) -> None:
+        """Wait for the Refresh; where the Map-Server can't speak first (QUIC), register at once.
+
+        Queues output.
+        """
+        self._registrations.session_up()
+        self._set_timer(SessionTimer.BEGINNING, now + self._limits.refresh_timeout)
+        if self._speaks_first:
+            self._register_everything()
+
+    def _on_ack(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        eid = chunk[start:end]
+        registrations = self._registrations
+        if eid not in registrations.entries:
+            decode_registration_ack(eid)
+        registrations.acknowledged(eid)
+        self._on_progress(now)
+
+    def _on_reject(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        reject = decode_registration_reject(chunk[start:end])
+        self.counters["rejections in"] += 1
+        self._registrations.rejected(reject.eid, reject.reason)
+        self._on_progress(now)
+
+    def _on_refresh(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        refresh = decode_registration_refresh(chunk[start:end])
+        self.counters["refreshes in"] += 1
+        if self.state is SessionState.STARTING:
+            self._stop_timer(SessionTimer.BEGINNING)
+            self._enter(SessionState.ESTABLISHED)
+            self._on_established()
+        self._registrations.refresh(refresh)
+
+    def _on_mapping_notification(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        self.counters["notifications in"] += 1
+        self._listener.mapping_notified(decode_mapping_notification(chunk[start:end]))
+
+    def _on_progress(self, now: float) -> None:
+        self._has_sent_again = False
+        if self._registrations.unanswered:
+            self._set_timer(SessionTimer.ANSWER, now + self._limits.answer_timeout)
+        else:
+            self._stop_timer(SessionTimer.ANSWER)
+
+    def _pull(self, now: float) -> None:
+        registrations = self._registrations
+        was_waiting = bool(registrations.outstanding)
+        map_register = self._credentials.map_register
+        room = self._limits.max_output
+        # What is sent again comes on top: nothing may leave the window before it.
+        window = self._limits.window << self._has_sent_again
+        while room > 0 and registrations.outstanding < window:
+            due = registrations.next_due()
+            if due is None:
+                break
+            frame = encode_frame(_REGISTRATION, self._next_id, map_register([due[1]])[1])
+            self._send(frame)
+            room -= len(frame)
+        if registrations.outstanding:
+            must_start = not was_waiting
+        else:
+            must_start = bool(registrations.unanswered) and SessionTimer.ANSWER not in self._timers
+        if must_start:
+            self._has_sent_again = False
+            self._set_timer(SessionTimer.ANSWER, now + self._limits.answer_timeout)
+        if room <= 0 and registrations.due:
+            self._wake()
+
+    def _on_timeout(self, timer: SessionTimer, now: float) -> None:
+        if timer is SessionTimer.BEGINNING:
+            self.counters["no refresh in time"] += 1
+            self._on_no_refresh()
+            if not self._speaks_first:
+                self._register_everything()
+        elif self._has_sent_again and self._registrations.outstanding:
+            self.close(CloseReason.NO_ANSWERS, now)
+        elif self._registrations.send_again():
+            self._has_sent_again = True
+            self.counters["sent again"] += 1
+            self._set_timer(SessionTimer.ANSWER, now + self._limits.answer_timeout)
+
+    def _on_close(self, now: float) -> None:
+        self._registrations.session_down()
+
+    def _register_everything(self) -> None:
+        self._registrations.refresh(RegistrationRefresh(RefreshScope.EVERYTHING))
+        self._wake()

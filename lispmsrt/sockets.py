@@ -1,0 +1,76 @@
+"""Socket options that Twisted has no words for: keepalive times, buffer sizes, the TTL check."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+
+__all__ = ["TcpOptions", "apply_tcp_options", "pack_address", "set_receive_buffer"]
+
+_IP_MINTTL = 21
+_IPV6_MINHOPCOUNT = 73
+
+
+@dataclass(frozen=True, slots=True)
+class TcpOptions:
+    """How a dead peer is noticed (docs/draft.rst, "Keepalive"), and who is too far away. Times in
+    seconds.
+    """
+
+    keepalive_idle: int = 10
+    keepalive_interval: int = 10
+    keepalive_probes: int = 3
+    user_timeout: float = 30.0
+    minimum_ttl: int = 0
+    "GTSM (RFC 5082): drop segments that crossed more than 255 minus this many routers; 0 is off"
+
+
+def apply_tcp_options(transport: object, options: TcpOptions) -> None:
+    """Set the options on a TCP connection; leave other transports alone."""
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if not isinstance(handle, socket.socket) or handle.family not in (
+        socket.AF_INET,
+        socket.AF_INET6,
+    ):
+        return
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive_idle),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive_interval),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive_probes),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options.user_timeout * 1000)),
+        # A chunk of ACKs is small and the ETR's window waits for it.
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    ):
+        handle.setsockopt(level, option, value)
+    if options.minimum_ttl:
+        set_minimum_ttl(handle, options.minimum_ttl)
+
+
+def set_minimum_ttl(handle: socket.socket, minimum: int) -> None:
+    """Have the kernel drop what comes with a smaller TTL or hop limit."""
+    if handle.family == socket.AF_INET6:
+        handle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, minimum)
+    else:
+        handle.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, minimum)
+
+
+def set_receive_buffer(handle: socket.socket, octets: int) -> int:
+    """Ask for a receive buffer; return what the kernel granted, in octets."""
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+    # Beyond net.core.rmem_max only the privileged may go.
+    with suppress(PermissionError):
+        handle.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), octets)
+    # Linux doubles the figure to allow for its own bookkeeping.
+    return handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def pack_address(host: str) -> bytes | None:
+    """Return the packed form of an IPv4 or IPv6 address, without its zone; None for other text."""
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return None

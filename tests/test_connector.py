@@ -1,0 +1,177 @@
+"""The ETR's way to a session: one transport after the other, when it is allowed, not too often."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from lispmsrt.services.backoff import Backoff
+from lispmsrt.services.connector import Connector, Transport
+from lispmsrt.session.base import CloseReason
+
+
+@implementer(IStreamClientEndpoint)
+class _Endpoint:
+    """Remembers each attempt; the test decides how it ends."""
+
+    def __init__(self) -> None:
+        self.attempts: list[Deferred[Any]] = []
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        self.attempts.append(Deferred())
+        return self.attempts[-1]
+
+
+class _Control:
+    """What a connector wants of the UDP side."""
+
+    def __init__(self) -> None:
+        self.allowed = True
+        self.calls: list[str] = []
+
+    def may_connect(self, now: float) -> bool:
+        return self.allowed
+
+    def connected(self) -> None:
+        self.calls.append("connected")
+
+    def connect_failed(self) -> None:
+        self.calls.append("failed")
+
+    def session_lost(self, now: float) -> None:
+        self.calls.append("lost")
+
+    def rearm(self, at: float) -> None:
+        self.calls.append("rearm")
+
+
+class ConnectorTests(SynchronousTestCase):
+    """Two transports."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.control = _Control()
+        self.endpoints = [_Endpoint(), _Endpoint()]
+        self.transports = [
+            Transport(f"{name}:192.0.2.1", endpoint)
+            for name, endpoint in zip(("tcp", "quic"), self.endpoints, strict=True)
+        ]
+        self.connector = Connector(
+            transports=self.transports,
+            make_protocol=lambda transport: None,  # type: ignore[arg-type, return-value]
+            control=self.control,  # type: ignore[arg-type]
+            clock=self.clock,
+            backoff=Backoff(Random(1)),
+            attempt_timeout=5.0,
+            peer="192.0.2.1:4342",
+        )
+
+    def _attempts(self) -> list[int]:
+        return [len(endpoint.attempts) for endpoint in self.endpoints]
+
+    def _come_up(self, number: int) -> None:
+        """The newest attempt of a transport succeeds."""
+        self.connector.session_up(self.transports[number])
+        self.endpoints[number].attempts[-1].callback(None)
+
+    def test_the_next_is_tried_at_once_on_refusal(self) -> None:
+        """And why the first failed is kept."""
+        self.connector.leave_given()
+        self.endpoints[0].attempts[0].errback(ConnectionRefusedError())
+        self.assertEqual(self._attempts(), [1, 1])
+        self.assertIn("refused", self.connector.failures["tcp:192.0.2.1"])
+
+    def test_the_next_is_tried_after_the_attempt_timeout(self) -> None:
+        """5 s by default."""
+        self.connector.leave_given()
+        self.clock.advance(4.9)
+        self.assertEqual(self._attempts(), [1, 0])
+        self.clock.advance(0.2)
+        self.assertEqual(self._attempts(), [1, 1])
+        self.assertEqual(self.connector.failures["tcp:192.0.2.1"], "no connection within 5 s")
+
+    def test_after_a_full_round_it_waits_and_starts_with_the_first(self) -> None:
+        """The wait doubles, around its value by a quarter."""
+        self.connector.leave_given()
+        for number in (0, 1):
+            self.endpoints[number].attempts[-1].errback(ConnectionRefusedError())
+        self.assertEqual(self.control.calls, ["failed"])
+        self.clock.advance(0.7)
+        self.assertEqual(self._attempts(), [1, 1])
+        self.clock.advance(0.6)
+        self.assertEqual(self._attempts(), [2, 1])
+        for number in (0, 1):
+            self.endpoints[number].attempts[-1].errback(ConnectionRefusedError())
+        self.clock.advance(1.4)
+        self.assertEqual(self._attempts(), [2, 2])
+        self.clock.advance(1.2)
+        self.assertEqual(self._attempts(), [3, 2])
+
+    def test_without_leave_it_waits_for_a_map_notify(self) -> None:
+        """Even when the wait is over."""
+        self.connector.leave_given()
+        for number in (0, 1):
+            self.endpoints[number].attempts[-1].errback(ConnectionRefusedError())
+        self.control.allowed = False
+        self.clock.advance(10.0)
+        self.assertEqual(self._attempts(), [1, 1])
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [2, 1])
+
+    def test_what_accepts_and_closes_lets_the_next_have_its_turn(self) -> None:
+        """A close before the first Refresh is a failed attempt."""
+        self.connector.leave_given()
+        self._come_up(0)
+        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=False)
+        self.assertEqual(self.control.calls, ["connected", "failed", "rearm"])
+        self.clock.advance(2.0)
+        self.assertEqual(self._attempts(), [1, 1])
+
+    def test_a_lost_session_starts_with_the_first_again(self) -> None:
+        """After a new Map-Notify."""
+        self.connector.leave_given()
+        self.endpoints[0].attempts[0].errback(ConnectionRefusedError())
+        self._come_up(1)
+        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=True)
+        self.assertEqual(self.control.calls, ["connected", "lost"])
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [2, 1])
+
+    def test_while_up_a_map_notify_opens_nothing(self) -> None:
+        """One session per pair."""
+        self.connector.leave_given()
+        self._come_up(0)
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [1, 0])
+
+    def test_stopped_it_leaves_nothing_and_can_be_started_again(self) -> None:
+        """No delayed call, no attempt; then as new."""
+        self.connector.leave_given()
+        self.connector.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [1, 0])
+        self.connector.session_closed(CloseReason.SHUTDOWN, had_refresh=True)
+        self.assertEqual(self.control.calls, [])
+        self.connector.start()
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [2, 0])
+
+
+class BackoffTests(SynchronousTestCase):
+    """1 s doubling to 60 s, a quarter around."""
+
+    def test_delays(self) -> None:
+        """Then from the start again."""
+        backoff = Backoff(Random(2))
+        for around in (1, 2, 4, 8, 16, 32, 60, 60):
+            self.assertLessEqual(abs(backoff.next_delay() - around), around / 4)
+        backoff.reset()
+        self.assertLessEqual(backoff.next_delay(), 1.25)
