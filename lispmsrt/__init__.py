@@ -29,6 +29,22 @@ if TYPE_CHECKING:
     from lispmsrt.wire.records import Locator as Locator
     from lispmsrt.wire.records import MappingRecord as MappingRecord
 
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigError",
+    "EidPrefix",
+    "Etr",
+    "EtrListener",
+    "Locator",
+    "MapServer",
+    "MappingRecord",
+    "NullListener",
+    "RegistrationRejected",
+    "load_config",
+    "parse_config",
+]
+
 __version__ = "0.1.0"
 
 # Looked up when asked for: the wire codec alone must not pull in Twisted, nor the plugin scan
@@ -48,8 +64,6 @@ _PUBLIC = {
     "load_config": ("lispmsrt.config", "load"),
     "parse_config": ("lispmsrt.config", "parse"),
 }
-
-__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> object:

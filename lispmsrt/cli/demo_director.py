@@ -1,0 +1,74 @@
+"""How the demo tells what happens, paces its steps and gives up on one that does not happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from lispmsrt.cli.demo_display import Display
+from lispmsrt.cli.demo_stage import StepError
+
+__all__ = ["Director", "milliseconds"]
+
+STEP_TIMEOUT = 10.0
+"""Seconds that a step may take: the watchdog's patience."""
+
+_LOOK_INTERVAL = 0.01
+
+
+class Director:
+    """Headings and events with their times; waiting, but not for ever."""
+
+    def __init__(self, clock: IReactorTime, display: Display, pace: float) -> None:
+        self._clock = clock
+        self._display = display
+        self._pace = pace
+        self._began = clock.seconds()
+
+    def heading(self, text: str) -> None:
+        """A step begins."""
+        self._display.heading(text)
+
+    def event(self, who: str, text: str) -> None:
+        """Something has happened."""
+        self._display.event(self._clock.seconds() - self._began, who, text)
+
+    async def pause(self) -> None:
+        """Let somebody who watches read."""
+        await deferLater(self._clock, self._pace)
+
+    async def time(self, awaited: Deferred[Any], otherwise: str) -> str:
+        """Wait, and return how long it took."""
+        began = self._clock.seconds()
+        await self.within(awaited, otherwise)
+        return milliseconds(self._clock.seconds() - began)
+
+    async def within(self, awaited: Deferred[Any], otherwise: str) -> None:
+        """Wait; StepError begins with ``otherwise`` when that takes too long or fails."""
+        late = f"{otherwise} within {STEP_TIMEOUT:g} s."
+        try:
+            await awaited.addTimeout(STEP_TIMEOUT, self._clock)
+        except TimeoutError:
+            raise StepError(late) from None
+        except FirstError as failure:
+            # One of many: the timeout cancels each of them.
+            why = failure.subFailure
+            text = late if why.check(CancelledError) else f"{otherwise}: {why.getErrorMessage()}."
+            raise StepError(text) from None
+
+    async def until(self, condition: Callable[[], bool], otherwise: str) -> None:
+        """Wait for a condition that nobody announces."""
+        deadline = self._clock.seconds() + STEP_TIMEOUT
+        while not condition():
+            if self._clock.seconds() > deadline:
+                raise StepError(f"{otherwise} within {STEP_TIMEOUT:g} s.")
+            await deferLater(self._clock, _LOOK_INTERVAL)
+
+
+def milliseconds(seconds: float) -> str:
+    """Return seconds as text."""
+    return f"{1000 * seconds:.1f} ms"

@@ -1,0 +1,106 @@
+"""Addresses and endpoint strings as a configuration writes them, with their default ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lispmsrt.sockets import pack_address
+
+__all__ = [
+    "DEFAULT_PORTS",
+    "LISP_CONTROL_PORT",
+    "SocketAddress",
+    "escaped",
+    "with_bind_address",
+    "with_default_port",
+]
+
+LISP_CONTROL_PORT = 4342
+
+DEFAULT_PORTS = {"tcp": "4342", "tcp6": "4342", "tls": "4342", "quic": "4343", "sctp": "4342"}
+"""What an endpoint string without a port means (docs/draft.rst, "Ports")."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """Address and port of a UDP socket, written ``192.0.2.1:4342`` or ``[2001:db8::1]:4342``."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def from_text(cls, text: object) -> SocketAddress:
+        """Parse one; without a port it is 4342."""
+        if isinstance(text, SocketAddress):
+            return text
+        if not isinstance(text, str):
+            raise ValueError("an address is a text like 192.0.2.1:4342")
+        host, port = _split_port(text)
+        if pack_address(host) is None:
+            raise ValueError(f"{host!r} is no IPv4 or IPv6 address")
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError(f"{port!r} is no port number")
+        return cls(host, int(port))
+
+    @property
+    def packed(self) -> bytes:
+        """The packed address."""
+        packed = pack_address(self.host)
+        assert packed is not None
+        return packed
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _split_port(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, _bracket, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":") or str(LISP_CONTROL_PORT)
+    if text.count(":") > 1:
+        return text, str(LISP_CONTROL_PORT)
+    host, _colon, port = text.partition(":")
+    return host, port or str(LISP_CONTROL_PORT)
+
+
+def with_default_port(text: object, *, is_server: bool) -> str:
+    """Complete an endpoint string that names no port: ``tcp`` for a server, ``tcp:192.0.2.1`` for
+    a client.
+    """
+    if not isinstance(text, str):
+        raise ValueError("an endpoint is a text like tcp:4342")
+    parts = _splitescaped(text)
+    port = DEFAULT_PORTS.get(parts[0])
+    position = 1 if is_server else 2
+    if port is None or any(part.startswith("port=") for part in parts):
+        return text
+    if len(parts) <= position or "=" in parts[position]:
+        parts.insert(position, port)
+    return ":".join(parts)
+
+
+def with_bind_address(text: str, host: str) -> str:
+    """Complete a client endpoint string that binds no address: a Map-Server knows an ETR by it."""
+    parts = _splitescaped(text)
+    is_any = host in ("0.0.0.0", "::")
+    if parts[0] not in DEFAULT_PORTS or is_any or any(p.startswith("bindAddress=") for p in parts):
+        return text
+    return f"{text}:bindAddress={escaped(host)}"
+
+
+def _splitescaped(text: str) -> list[str]:
+    parts = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == "\\":
+            parts[-1] += character + next(characters, "")
+        elif character == ":":
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def escaped(host: str) -> str:
+    """Return an address as it stands in an endpoint string, where colons separate."""
+    return host.replace(":", "\\:")

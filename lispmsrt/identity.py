@@ -1,0 +1,120 @@
+"""An ETR's identity: xTR-ID, Site-ID, and a nonce that only ever grows, across restarts too (RFC
+9301 §5.6).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lispmsrt.config import EtrConfig
+
+__all__ = ["EtrIdentity", "StateError"]
+
+_FILE = "etr-identity.json"
+
+_RESERVE = 1 << 32
+"""Nonces that are put aside in the file at a time: a crash loses the rest of these, never the
+order.
+"""
+
+_MASK = (1 << 64) - 1
+
+
+class StateError(Exception):
+    """The state directory can't be used; the text names the file and says why."""
+
+
+class EtrIdentity:
+    """xTR-ID, Site-ID and nonces. Without a state directory, nonces start from the wall clock's
+    nanoseconds.
+    """
+
+    def __init__(
+        self,
+        xtr_id: bytes,
+        site_id: int,
+        *,
+        first_nonce: int,
+        keep: Callable[[int], None] = lambda nonce: None,
+    ) -> None:
+        self.ids = xtr_id + site_id.to_bytes(8, "big")
+        self._nonce = first_nonce
+        self._keep = keep
+        self._reserved = first_nonce
+
+    @classmethod
+    def from_config(
+        cls, config: EtrConfig, wall_clock_ns: Callable[[], int] = time.time_ns
+    ) -> EtrIdentity:
+        """Read the state directory if there is one; make an xTR-ID where there is none yet.
+
+        StateError when the directory can't be used.
+        """
+        if config.state_dir is None:
+            assert config.xtr_id is not None
+            return cls(config.xtr_id, config.site_id, first_nonce=wall_clock_ns())
+        # The daemon may change its directory later.
+        path = Path(config.state_dir).absolute() / _FILE
+        kept_id, kept_nonce = _read(path)
+        xtr_id = config.xtr_id or kept_id or secrets.token_bytes(16)
+        identity = cls(
+            xtr_id,
+            config.site_id,
+            first_nonce=max(wall_clock_ns(), kept_nonce),
+            keep=lambda nonce: _write(path, {"xtr-id": xtr_id.hex(), "nonce": nonce}),
+        )
+        # A directory that can't be written is found out now, not after the first packet.
+        identity.save()
+        return identity
+
+    def next_nonce(self) -> int:
+        """Return a nonce greater than all before."""
+        self._nonce += 1
+        if self._nonce > self._reserved:
+            self._keep(self._nonce + _RESERVE)
+            self._reserved = self._nonce + _RESERVE
+        return self._nonce & _MASK
+
+    def save(self) -> None:
+        """Give back what was reserved and not used."""
+        self._keep(self._nonce)
+        self._reserved = self._nonce
+
+
+def _read(path: Path) -> tuple[bytes | None, int]:
+    """Return xTR-ID and nonce as they were kept.
+
+    A damaged file is nothing to go on from: the Map-Server would take the ETR for another one, or
+    its Map-Registers for repeats.
+    """
+    try:
+        kept = json.loads(path.read_text())
+        xtr_id, nonce = bytes.fromhex(kept["xtr-id"]), int(kept["nonce"])
+    except FileNotFoundError:
+        return None, 0
+    except OSError as failure:
+        raise StateError(f"{path} can't be read: {failure.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise StateError(f"{path} is damaged: remove it to begin with a new xTR-ID") from None
+    if len(xtr_id) != 16 or nonce < 0:
+        raise StateError(f"{path} is damaged: remove it to begin with a new xTR-ID")
+    return xtr_id, nonce
+
+
+def _write(path: Path, state: dict[str, object]) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_suffix(".new")
+        with partial.open("w") as file:
+            json.dump(state, file)
+            file.flush()
+            # Before the name is moved: else a power cut may leave an empty file.
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as failure:
+        raise StateError(f"{path} can't be written: {failure.strerror}") from None

@@ -1,0 +1,127 @@
+"""``twistd lispmsrt``: the one place that builds everything from a file and meets the reactor and
+its signals.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from lispmsrt.clock import MonotonicClock
+from lispmsrt.config import Config, ConfigError, load
+from lispmsrt.identity import StateError
+from lispmsrt.services.etr import Etr
+from lispmsrt.services.listening import ListenError
+from lispmsrt.services.map_server import MapServer
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(usage.Options):
+    """Command-line options of the plugin."""
+
+    optParameters = [  # noqa: RUF012
+        [
+            "config",
+            "c",
+            None,
+            "The configuration file (TOML): its [map-server] and [etr] decide the roles.",
+        ]
+    ]
+
+    def postOptions(self) -> None:
+        """Refuse a wrong configuration before anything is started."""
+        if self["config"] is None:
+            raise usage.UsageError("--config FILE is missing")
+        try:
+            self.config = load(self["config"])
+        except ConfigError as failure:
+            raise usage.UsageError(str(failure)) from None
+        # A daemon changes its directory, and reads the file again on SIGHUP.
+        self["config"] = os.path.abspath(self["config"])
+
+
+class Node(MultiService):
+    """The roles that the file configures, over one reactor; reads it again on SIGHUP."""
+
+    _log = Logger()
+
+    def __init__(self, path: str, config: Config, reactor: Any) -> None:
+        super().__init__()
+        self._path = path
+        self._config = config
+        self._reactor = reactor
+        self._earlier_handler: Any = None
+        clock = MonotonicClock(reactor)
+        self.map_server: MapServer | None = None
+        self.etr: Etr | None = None
+        if config.map_server is not None:
+            self.map_server = MapServer(config.map_server, config.site, reactor, clock)
+            self.map_server.setServiceParent(self)
+        if config.etr is not None:
+            self.etr = Etr(config.etr, reactor, clock)
+            self.etr.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Start the roles; what can't be opened ends the process with one sentence."""
+        try:
+            super().startService()
+        except (ListenError, StateError) as failure:
+            # Twice: a daemon has no stderr any more.
+            self._log.critical("can't start: {reason}", reason=failure)
+            sys.exit(f"lispmsrt: {failure}")
+        self._earlier_handler = signal.signal(signal.SIGHUP, self._on_signal)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop the roles; fires when nothing is left open."""
+        signal.signal(signal.SIGHUP, self._earlier_handler or signal.SIG_DFL)
+        stopped: Deferred[Any] = super().stopService()
+        return stopped
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._reload_and_log)
+
+    def reload(self) -> Deferred[None] | None:
+        """Read the file again. ConfigError leaves everything as it is."""
+        config = load(self._path)
+        if config.map_server != self._config.map_server or config.etr != self._config.etr:
+            self._log.warn(
+                "{path}: only sites and keys are reloaded; [map-server] and [etr] need a restart",
+                path=self._path,
+            )
+        if self.map_server is None or config.map_server is None:
+            return None
+        return self.map_server.reload(config.site)
+
+    def _reload_and_log(self) -> None:
+        try:
+            done = self.reload()
+        except ConfigError as failure:
+            reason = "; ".join(failure.mistakes)
+            self._log.error(
+                "{path} not reloaded, nothing has changed: {reason}", path=self._path, reason=reason
+            )
+            return
+        self._log.info("configuration reloaded from {path}", path=self._path)
+        if done is not None:
+            done.addErrback(lambda failure: self._log.failure("while reloading", failure))
+
+
+def makeService(options: Options) -> IService:
+    """Build the roles that the file configures."""
+    from twisted.internet import reactor
+
+    # Delayed calls too must not care when somebody steps the wall clock.
+    setattr(reactor, "seconds", time.monotonic)  # noqa: B010
+    try:
+        return Node(options["config"], options.config, reactor)
+    except (ListenError, StateError) as failure:
+        sys.exit(f"lispmsrt: {failure}")

@@ -1,0 +1,136 @@
+"""Socket options, asked back from the kernel."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from lispmsrt.sockets import (
+    TcpOptions,
+    apply_tcp_options,
+    pack_address,
+    set_minimum_ttl,
+    set_receive_buffer,
+)
+
+
+class _Transport:
+    def __init__(self, handle: object) -> None:
+        self._handle = handle
+
+    def getHandle(self) -> object:
+        return self._handle
+
+
+class TcpOptionsTests(SynchronousTestCase):
+    """What a connection gets."""
+
+    def _socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM
+    ) -> socket.socket:
+        try:
+            made = socket.socket(family, kind)
+        except OSError as failure:
+            raise SkipTest(f"no such sockets here: {failure}") from failure
+        self.addCleanup(made.close)
+        return made
+
+    def _assert_options(self, handle: socket.socket, *expected: int) -> None:
+        options = (
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        )
+        self.assertEqual(tuple(handle.getsockopt(*option) for option in options), expected)
+
+    def test_defaults_are_those_of_the_protocol_notes(self) -> None:
+        """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (PROTOCOL.md A.6)."""
+        handle = self._socket()
+        apply_tcp_options(_Transport(handle), TcpOptions())
+        self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
+
+    def test_configured_values_reach_the_kernel(self) -> None:
+        """Over IPv6 too."""
+        handle = self._socket(socket.AF_INET6)
+        apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 1.5))
+        self._assert_options(handle, 1, 20, 5, 7, 1500, 1)
+
+    def test_minimum_ttl_is_off_unless_configured(self) -> None:
+        """GTSM drops silently: nobody gets it unasked."""
+        handle = self._socket()
+        apply_tcp_options(_Transport(handle), TcpOptions())
+        self.assertEqual(handle.getsockopt(socket.IPPROTO_IP, 21), 0)
+        apply_tcp_options(_Transport(handle), TcpOptions(minimum_ttl=255))
+        self.assertEqual(handle.getsockopt(socket.IPPROTO_IP, 21), 255)
+
+    def test_minimum_hop_limit_of_ipv6(self) -> None:
+        """The same option has another name there."""
+        handle = self._socket(socket.AF_INET6)
+        set_minimum_ttl(handle, 254)
+        self.assertEqual(handle.getsockopt(socket.IPPROTO_IPV6, 73), 254)
+
+    def test_other_transports_are_left_alone(self) -> None:
+        """QUIC has no handle, TLS one that is no socket, a UNIX socket no TCP options."""
+        for transport in (
+            object(),
+            _Transport(None),
+            _Transport("a TLS connection"),
+            _Transport(self._socket(socket.AF_UNIX)),
+        ):
+            apply_tcp_options(transport, TcpOptions())
+
+
+class ReceiveBufferTests(SynchronousTestCase):
+    """Buffers for bursts."""
+
+    def _granted(self, octets: int) -> tuple[int, int]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            granted = set_receive_buffer(handle, octets)
+            return granted, handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    def test_what_was_asked_for_is_granted_within_the_limit(self) -> None:
+        """And the kernel's doubling is not shown."""
+        self.assertEqual(self._granted(65_536), (65_536, 131_072))
+
+    def test_what_the_kernel_grants_is_told_not_what_was_asked_for(self) -> None:
+        """Beyond rmem_max only with privileges."""
+        limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
+        granted, doubled = self._granted(limit * 2)
+        self.assertEqual(granted, doubled // 2)
+        self.assertIn(granted, (limit, limit * 2))
+
+    def test_who_may_not_go_beyond_the_limit_gets_the_limit(self) -> None:
+        """Refusal of SO_RCVBUFFORCE is no error."""
+
+        class Unprivileged(socket.socket):
+            def setsockopt(self, level: int, option: int, value: int) -> None:  # type: ignore
+                if option == 33:
+                    raise PermissionError("SO_RCVBUFFORCE")
+                super().setsockopt(level, option, value)
+
+        limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
+        with Unprivileged(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            self.assertEqual(set_receive_buffer(handle, limit * 2), limit)
+
+
+class PackAddressTests(SynchronousTestCase):
+    """Text to packed addresses."""
+
+    def test_ipv4_and_ipv6(self) -> None:
+        """Both families."""
+        self.assertEqual(pack_address("192.0.2.1"), bytes([192, 0, 2, 1]))
+        self.assertEqual(pack_address("::1"), bytes(15) + b"\1")
+
+    def test_a_zone_does_not_count(self) -> None:
+        """It is the kernel's business."""
+        self.assertEqual(pack_address("fe80::1%eth0"), pack_address("fe80::1"))
+
+    def test_anything_else_is_no_address(self) -> None:
+        """Names, nothing, half addresses."""
+        for text in ("", "localhost", "192.0.2", "1.2.3.4.5", "2001:db8", "/run/socket"):
+            self.assertIsNone(pack_address(text), text)
