@@ -1,0 +1,1 @@
+"""Benchmarks: what a Map-Server does with the whole Internet, and how fast. Not installed."""

@@ -1,0 +1,233 @@
+"""What the benchmarks' processes are: a Map-Server, a group of ETRs, a bare UDP echo."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+from benchmarks.processes import Role, resident_octets
+from lispmsrt import Address, EidPrefix, Etr, Locator, MappingRecord, MapServer, NullListener
+from lispmsrt.config import parse
+from lispmsrt.mapping.database import Database
+from lispmsrt.mapping.etr_registrations import EtrRegistrations
+from lispmsrt.mapping.etr_states import EtrState
+from lispmsrt.session.base import CloseReason, SessionState
+from lispmsrt.wire.afi import Afi
+
+__all__ = ["SECRET", "EchoRole", "EtrsRole", "MapServerRole", "etr_address"]
+
+SECRET = "benchmark secret"
+
+_MAP_SERVER = f"""
+[map-server]
+control = ["127.0.0.1:0"]
+reliable-transport = ["tcp:0:interface=127.0.0.1"]
+
+[[site]]
+name = "internet"
+keys = [{{ algorithm = "hmac-sha-256-128", secret = "{SECRET}" }}]
+allowed-rlocs = ["127.0.0.0/8"]
+eid-prefix = [
+    {{ prefix = "0.0.0.0/0", accept-more-specifics = true }},
+    {{ prefix = "::/0", accept-more-specifics = true }},
+]
+"""
+
+_ETR = """
+[etr]
+control = "{address}:0"
+xtr-id = "{number:032x}"
+site-id = 1
+
+[[etr.map-server]]
+address = "127.0.0.1:{udp_port}"
+key = {{ algorithm = "hmac-sha-256-128", secret = "{secret}" }}
+transports = ["tcp:127.0.0.1:{tcp_port}"]
+"""
+
+_TTL_MINUTES = 1440
+
+
+def etr_address(etr: int) -> str:
+    """Return the address of an ETR by its number."""
+    return f"127.{1 + etr // 62_500}.{etr // 250 % 250}.{etr % 250 + 1}"
+
+
+def _usage() -> dict[str, float]:
+    """Tell resident memory in octets, after a garbage collection, and CPU seconds until now."""
+    cpu = time.process_time()
+    gc.collect()
+    return {"resident": resident_octets(), "cpu": cpu}
+
+
+@implementer(ILogObserver)
+class _Ends:
+    """Remember why sessions ended: only the log has it."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if "ended" in (event.get("log_format") or "") and "reason" in event:
+            self.reasons.append(str(event["reason"]))
+
+
+class MapServerRole(Role):
+    """The real service with one site that may register everything, on free ports."""
+
+    def __init__(self, reactor: Any) -> None:
+        config = parse(_MAP_SERVER)
+        assert config.map_server is not None
+        self._server = MapServer(config.map_server, config.site, reactor)
+        self._server.startService()
+        self._ends = _Ends()
+        globalLogPublisher.addObserver(self._ends)
+        self.commands = {
+            "ports": lambda: tuple(address.port for address in self._server.addresses),
+            "count": lambda: len(self._server.database),
+            "usage": _usage,
+            "counters": self._counters,
+            "ended": lambda: self._ends.reasons,
+            "resolve": self._resolve,
+        }
+
+    def stop(self) -> Deferred[None]:
+        """Stop the service."""
+        return self._server.stopService()
+
+    def _counters(self) -> dict[str, int]:
+        found = {**self._server.control.counters, **self._server.registrar.counters}
+        for session in self._server.sessions:
+            for name, count in session.counters.items():
+                found[name] = found.get(name, 0) + count
+        return {"sessions": len(self._server.sessions), **found}
+
+    def _resolve(self, addresses: list[str]) -> tuple[float, list[tuple[str, str] | None]]:
+        """Find prefix and RLOC for each address by longest match; tell the seconds it took."""
+        asked = [
+            (int(Afi.IPV6) if ":" in text else int(Afi.IPV4), ipaddress.ip_address(text).packed)
+            for text in addresses
+        ]
+        database: Database = self._server.database
+        began = time.perf_counter()
+        matches = [database.longest_match(0, afi, packed) for afi, packed in asked]
+        seconds = time.perf_counter() - began
+        return seconds, [None if match is None else _shown(match[2].decode()) for match in matches]
+
+
+def _shown(record: MappingRecord) -> tuple[str, str]:
+    return str(record.eid), str(record.locators[0].rloc)
+
+
+class _Losses(NullListener):
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.rejected_eids: list[str] = []
+        self.notifications = 0
+
+    def session_down(self, map_server: str, reason: CloseReason) -> None:
+        """Remember why."""
+        self.lost.append(reason.value)
+
+    def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
+        """Remember what."""
+        self.rejected_eids.append(f"{eid} for reason {reason}")
+
+    def mapping_notified(self, map_server: str, notification: object) -> None:
+        """Count."""
+        self.notifications += 1
+
+
+class EtrsRole(Role):
+    """A group of ETRs that share a process and nothing else."""
+
+    def __init__(self, reactor: Any, udp_port: int, tcp_port: int) -> None:
+        self._reactor = reactor
+        self._ports = {"udp_port": udp_port, "tcp_port": tcp_port}
+        self._etrs: list[Etr] = []
+        self._listener = _Losses()
+        self._is_stopping = False
+        self.commands = {
+            "add": self._add,
+            "start": self._start,
+            "progress": self._progress,
+            "stable": self._stable,
+        }
+
+    def stop(self) -> Deferred[None]:
+        """Stop every ETR that was started."""
+        stopping = [etr.stopService() for etr in self._etrs if etr.running]
+        return gatherResults(stopping).addCallback(lambda _: None)
+
+    def _add(self, number: int, prefixes: list[str]) -> None:
+        """Make an ETR that means to register these EID-prefixes, and don't start it yet."""
+        address = etr_address(number)
+        text = _ETR.format(address=address, number=number + 1, secret=SECRET, **self._ports)
+        config = parse(text).etr
+        assert config is not None
+        etr = Etr(config, self._reactor, listener=self._listener)
+        locators = (Locator(Address.from_text(address)),)
+        # One Deferred for each of a million would cost more than the registrations.
+        register = etr.links[0].register
+        for prefix in prefixes:
+            eid = EidPrefix.from_text(prefix)
+            register(MappingRecord(eid, _TTL_MINUTES, locators, authoritative=True), awaited=False)
+        self._etrs.append(etr)
+
+    def _start(self) -> None:
+        for etr in self._etrs:
+            etr.startService()
+
+    def _progress(self) -> dict[str, Any]:
+        """Tell how many registrations a session has acknowledged, and what went wrong."""
+        up = [link for etr in self._etrs for link in etr.links if _is_established(link.session)]
+        return {
+            "sessions": len(up),
+            "acknowledged": sum(_answered(link.registrations) for link in up),
+            "lost": self._listener.lost,
+            "rejected": self._listener.rejected_eids[:3],
+            "notifications": self._listener.notifications,
+        }
+
+    def _stable(self) -> int:
+        """Count what is acknowledged, one by one."""
+        return sum(
+            entry.state is EtrState.STABLE
+            for etr in self._etrs
+            for entry in etr.links[0].registrations.entries.values()
+        )
+
+
+def _is_established(session: Any) -> bool:
+    return session is not None and session.state is SessionState.ESTABLISHED
+
+
+def _answered(registrations: EtrRegistrations) -> int:
+    return len(registrations.entries) - registrations.outstanding - len(registrations.due)
+
+
+class _Echo(DatagramProtocol):
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        assert self.transport is not None
+        self.transport.write(datagram, addr)
+
+
+class EchoRole(Role):
+    """The least that Twisted can do with a datagram: send it back."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._port = reactor.listenUDP(0, _Echo(), interface="127.0.0.1", maxPacketSize=65_535)
+        self.commands = {"ports": lambda: (self._port.getHost().port,), "usage": _usage}
+
+    def stop(self) -> Deferred[None]:
+        """Close the port."""
+        stopped: Deferred[None] = Deferred()
+        self._port.stopListening().addBoth(lambda _: stopped.callback(None))
+        return stopped
