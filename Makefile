@@ -41,6 +41,16 @@ lint:  ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# What reads a peer's octets must be reached by tests in every branch; these need no sockets.
+COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
+	$(addprefix tests/test_,bench.py demo.py internet.py packaging.py real_sockets.py tac.py tap.py), \
+	$(wildcard tests/test_*.py)))
+
+.PHONY: coverage
+coverage:  ## Check that tests reach every branch of wire/ and session/
+	@tools/setup.sh test
+	@tools/check-coverage.sh $(COVERED_BY)
+
 .PHONY: run
 run:  ## Run a Map-Server in the foreground with tap/map-server.toml
 	@tools/setup.sh demo

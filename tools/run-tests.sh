@@ -3,7 +3,8 @@
 #
 #   tools/run-tests.sh MINUTES TEST...
 #
-# Fails if a test failed, if no test passed, or if trial died or hung before its summary.
+# Fails if a test failed, if no test passed, if one skipped under CI, or if trial died or hung before
+# its summary.
 # Environment: VENV (where the Python is), TRIAL_FLAGS (more options for trial).
 
 set -eu
@@ -41,6 +42,10 @@ elif [ -z "$summary" ]; then
     echo "trial ended with status $status before it had a summary: see above." >&2
 elif [ "$((passed + failed))" -eq 0 ]; then
     echo "No test ran: does $* hold any?" >&2
+    status=1
+fi
+if [ "$skipped" -gt 0 ] && [ -n "${CI:-}" ]; then
+    echo "Under CI no test may skip: what it needs must be installed." >&2
     status=1
 fi
 if [ "$failed" -gt 0 ] && [ "$status" -eq 0 ]; then status=1; fi

@@ -1,0 +1,269 @@
+"""The documentation says what the code says: options, tests, headings, samples."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import json
+import re
+from pathlib import Path
+from unittest import skipIf
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from twisted.trial.unittest import SynchronousTestCase
+
+import lispmsrt
+from lispmsrt import config
+
+try:
+    from docutils.core import publish_string
+except ImportError:
+    publish_string = None  # type: ignore[assignment]
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = ("index", "architecture", "configuration", "embedding", "draft")
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The file": config.Config,
+    "[map-server]": config.MapServerConfig,
+    "[map-server.tcp] and [etr.tcp]": config.TcpConfig,
+    "[[site]]": config.SiteConfig,
+    "[[site.eid-prefix]]": config.SitePrefixConfig,
+    "Keys": config.KeyConfig,
+    "[etr]": config.EtrConfig,
+    "[[etr.map-server]]": config.EtrMapServerConfig,
+    "[[etr.mapping]]": config.MappingConfig,
+    "Locators": config.LocatorConfig,
+}
+"""Heading on the configuration page to the model behind it."""
+
+
+def page(name: str) -> str:
+    """Return the text of a page."""
+    return (DOCS / f"{name}.rst").read_text()
+
+
+def headings(text: str) -> dict[str, str]:
+    """Return each heading's text, and what stands below it up to the next one."""
+    found = list(re.finditer(r"^(\S.*)\n([=~-])\2{2,}\n", text, re.MULTILINE))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    return {match[1]: text[match.end() : end] for match, end in zip(found, ends, strict=True)}
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the rows of the first list-table, without its header, cells as one line each."""
+    _before, _directive, table = text.partition(".. list-table::")
+    body = re.match(r".*\n(?:(?: {3,}.*)?\n)*", table)
+    assert body is not None
+    cells = re.split(r"^   (\*| ) - ?", body[0] + "\n", flags=re.MULTILINE)[1:]
+    found: list[list[str]] = []
+    for mark, cell in zip(cells[::2], cells[1::2], strict=True):
+        if mark == "*":
+            found.append([])
+        found[-1].append(" ".join(cell.split()))
+    return found[1:]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the code blocks in a language."""
+    pattern = rf"^\.\. code-block:: {language}\n((?:(?: +.*)?\n)+)"
+    return [
+        re.sub(r"^ {4}", "", match[1], flags=re.MULTILINE)
+        for match in re.finditer(pattern, text, re.MULTILINE)
+    ]
+
+
+def written(value: object) -> str:
+    """Return a default as the page writes it."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, config.SocketAddress):
+        value = str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(written, value))}]"
+    return json.dumps(value)
+
+
+def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return each field by its name in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+class ConfigurationPageTests(SynchronousTestCase):
+    """docs/configuration.rst and lispmsrt/config.py."""
+
+    def setUp(self) -> None:
+        self.sections = headings(page("configuration"))
+
+    def test_every_option_has_its_row_and_every_row_its_option(self) -> None:
+        """The keys of each table are those of its model, in the same order."""
+        for heading, model in SECTIONS.items():
+            keys = [row[0].strip("`") for row in rows(self.sections[heading])]
+            self.assertEqual(keys, list(options(model)), heading)
+
+    def test_every_model_has_its_table(self) -> None:
+        """A section that is added to the configuration is added to the page."""
+        models = {
+            value
+            for value in vars(config).values()
+            if isinstance(value, type) and issubclass(value, config.Config.__mro__[1])
+        }
+        models -= {config.Config.__mro__[1], config.SocketAddress}
+        self.assertEqual(models, set(SECTIONS.values()))
+
+    def test_defaults(self) -> None:
+        """Each default is that of the model."""
+        for heading, model in SECTIONS.items():
+            for row in rows(self.sections[heading]):
+                key, _type, shown, _meaning = row
+                default = options(model)[key.strip("`")].default
+                if default is PydanticUndefined:
+                    expected = ("required",)
+                elif default is None:
+                    expected = ("none",)
+                elif isinstance(default, config.TcpConfig):
+                    expected = ("see below", "see above")
+                else:
+                    expected = (f"``{written(default)}``",)
+                self.assertIn(shown, expected, f"{heading} {key}")
+
+    def test_ports(self) -> None:
+        """The page names every default port of an endpoint string."""
+        text = " ".join(self.sections["Endpoint strings"].split())
+        for kind, port in config.DEFAULT_PORTS.items():
+            self.assertRegex(text, rf"``{kind}``[^.]* {port}\b")
+
+
+class SampleTests(SynchronousTestCase):
+    """Code blocks."""
+
+    def test_toml_samples_are_complete_configurations(self) -> None:
+        """Each parses; each role, and both together, has one."""
+        roles = set()
+        for name in PAGES:
+            for sample in blocks(page(name), "toml"):
+                parsed = config.parse(sample, name)
+                roles.add((parsed.map_server is not None, parsed.etr is not None))
+        self.assertEqual(roles, {(True, False), (False, True), (True, True)})
+
+    def test_python_samples_compile_and_use_public_names(self) -> None:
+        """What they import from lispmsrt is public."""
+        samples = blocks(page("embedding"), "python")
+        self.assertTrue(samples)
+        for sample in samples:
+            for node in ast.walk(ast.parse(sample)):
+                if isinstance(node, ast.ImportFrom) and node.module == "lispmsrt":
+                    names = {alias.name for alias in node.names}
+                    self.assertLessEqual(names, set(lispmsrt.__all__))
+
+    def test_public_names_are_listed(self) -> None:
+        """The embedding page's first table has all of them and no others."""
+        cells = (row[0] for row in rows(page("embedding")))
+        names = {name for cell in cells for name in re.findall(r"``(\w+)``", cell)}
+        self.assertEqual(names, set(lispmsrt.__all__))
+
+
+class DraftPageTests(SynchronousTestCase):
+    """docs/draft.rst, the tests it names and the comments that name its headings."""
+
+    def test_every_test_named_exists(self) -> None:
+        """``module.class.method``."""
+        named = set(re.findall(r"``(test_\w+)\.(\w+)\.(test_\w+)``", page("draft")))
+        self.assertTrue(named)
+        missing = [".".join(name) for name in sorted(named) if not _exists(*name)]
+        self.assertEqual(missing, [])
+
+    def test_every_heading_that_code_names_exists(self) -> None:
+        """Comments and docstrings say ``docs/draft.rst, "Heading"``, or a heading and a number."""
+        known = headings(page("draft"))
+        named = _headings_named()
+        self.assertIn(("Arming", "8"), named)
+        for heading, number in named:
+            self.assertIn(heading, known)
+            if number:
+                self.assertRegex(known[heading], rf"(?m)^{number}\. ")
+
+    def test_arming_has_nine_rules(self) -> None:
+        """They are referred to by their numbers."""
+        numbers = re.findall(r"(?m)^(\d+)\. ", headings(page("draft"))["Arming"])
+        self.assertEqual(numbers, [str(number) for number in range(1, 10)])
+
+    def test_states(self) -> None:
+        """Each rule has one of the three states."""
+        first, _heading, _second = page("draft").partition("\nPart two: decisions\n")
+        states = [
+            row[2]
+            for text in headings(first).values()
+            if ".. list-table::" in text
+            for row in rows(text)
+        ]
+        self.assertGreater(len(states), 60)
+        for state in states:
+            self.assertRegex(state, r"^(done|not yet|left out)\b")
+
+
+class RenderTests(SynchronousTestCase):
+    """docutils."""
+
+    def test_links_between_pages(self) -> None:
+        """Every page that is linked exists, with its heading."""
+        for name in PAGES:
+            for target, anchor in re.findall(r"<(\w+)\.rst(?:#([\w-]+))?>`__", page(name)):
+                self.assertIn(target, PAGES)
+                if anchor:
+                    anchors = {
+                        re.sub(r"\W+", "-", heading.lower()).strip("-")
+                        for heading in headings(page(target))
+                    }
+                    self.assertIn(anchor, anchors, f"{name}: {target}#{anchor}")
+
+    @skipIf(publish_string is None, "docutils is not installed")
+    def test_pages_render_without_warnings(self) -> None:
+        """Warnings are errors here."""
+        settings = {
+            "halt_level": 2,
+            "report_level": 2,
+            "syntax_highlight": "none",
+            "embed_stylesheet": False,
+            "stylesheet_path": "",
+            "warning_stream": False,
+        }
+        for name in PAGES:
+            html = publish_string(
+                page(name),
+                source_path=f"{name}.rst",
+                writer="html5",
+                settings_overrides=settings,
+            )
+            self.assertIn(b"<title>", html)
+
+
+def _exists(module: str, class_name: str, method: str) -> bool:
+    path = ROOT / "tests" / f"{module}.py"
+    if not path.exists():
+        return False
+    return any(
+        isinstance(item, ast.FunctionDef) and item.name == method
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name == class_name
+        for item in node.body
+    )
+
+
+def _headings_named() -> set[tuple[str, str]]:
+    """Find (heading, number or nothing) in everything that refers to the page."""
+    named: set[tuple[str, str]] = set()
+    for folder in ("lispmsrt", "tests", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path == Path(__file__).resolve():
+                continue
+            # A reference may go on behind the next line's comment sign.
+            text = re.sub(r"\s*\n\s*#?\s*", " ", path.read_text())
+            for match in re.finditer(
+                r'docs/draft\.rst[ ,:(]*(?:"([^"]+)"|([A-Z][a-z]+) (\d+)\b)', text
+            ):
+                named.add((match[1] or match[2], match[3] or ""))
+    return named
