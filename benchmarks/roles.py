@@ -19,6 +19,7 @@ from lispmsrt.mapping.database import Database
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
 from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.session.base import CloseReason, SessionState
+from lispmsrt.tap import tune_garbage_collector
 from lispmsrt.wire.afi import Afi
 
 __all__ = ["SECRET", "EchoRole", "EtrsRole", "MapServerRole", "etr_address"]
@@ -85,6 +86,7 @@ class MapServerRole(Role):
     def __init__(self, reactor: Any) -> None:
         config = parse(_MAP_SERVER)
         assert config.map_server is not None
+        tune_garbage_collector()
         self._server = MapServer(config.map_server, config.site, reactor)
         self._server.startService()
         self._ends = _Ends()

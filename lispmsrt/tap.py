@@ -4,6 +4,7 @@ its signals.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from lispmsrt.services.etr import Etr
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.map_server import MapServer
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "tune_garbage_collector"]
 
 
 class Options(usage.Options):
@@ -115,12 +116,24 @@ class Node(MultiService):
             done.addErrback(lambda failure: self._log.failure("while reloading", failure))
 
 
+def tune_garbage_collector() -> None:
+    """Have the garbage collector look less often at what stays anyway.
+
+    Mappings hold no cycles, and a million of them are looked at again and again while they are
+    registered: that took 10 % of the time for each.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def makeService(options: Options) -> IService:
     """Build the roles that the file configures."""
     from twisted.internet import reactor
 
     # Delayed calls too must not care when somebody steps the wall clock.
     setattr(reactor, "seconds", time.monotonic)  # noqa: B010
+    tune_garbage_collector()
     try:
         return Node(options["config"], options.config, reactor)
     except (ListenError, StateError) as failure:

@@ -406,14 +406,29 @@ class MistakeTests(SynchronousTestCase):
             ("instance-id = 0", "instance-id = 4294967296", "instance-id"),
             ("accept-more-specifics = true", 'accept-more-specifics = "perhaps"', "accept"),
         ):
-            if old.startswith("prefix"):
-                # A mistake in one of two values of a table is shown at the table.
-                wrong = _MAP_SERVER.replace(old, new)
-                (mistake,) = self._mistakes(wrong)
-                self.assertIn(words[0], mistake)
-                self.assertRegex(mistake, "^line (9|10): ")
-            else:
-                self._assert_line(_MAP_SERVER, old, new, *words)
+            self._assert_line(_MAP_SERVER, old, new, *words)
+
+    def test_what_contradicts_itself(self) -> None:
+        """Though each value is right by itself."""
+        another = _MAP_SERVER[_MAP_SERVER.index("  [[site.eid-prefix]]") :]
+        twice = '[[etr.mapping]]\neid-prefix = "10.0.0.0/8"\n' * 2
+        for text, words in (
+            (_MAP_SERVER + another, "an EID-prefix stands twice, in site 'campus' and in site"),
+            (_SMALL_ETR + twice, "two mappings have the EID-prefix 10.0.0.0/8"),
+            (_MAP_SERVER.replace('"10.1.0.0/16"', '"name:a"'), "a name matches whole"),
+        ):
+            (mistake,) = self._mistakes(text)
+            self.assertIn(words, mistake)
+
+    def test_values_of_another_type(self) -> None:
+        """A yes is no number, and a 1 no yes; no secret is no secret."""
+        for old, new, *words in (
+            ("id = 0,", "id = true,", "keys", "whole number"),
+            ("accept-more-specifics = true", "accept-more-specifics = 1", "true or false"),
+            ("instance-id = 0", 'instance-id = "0"', "instance-id", "whole number"),
+            ('secret = "campus secret"', 'secret = ""', "secret", "is empty"),
+        ):
+            self._assert_line(_MAP_SERVER, old, new, *words)
 
     def test_in_the_map_servers_options(self) -> None:
         """Limits of numbers, names of choices."""
@@ -480,7 +495,7 @@ class MistakeTests(SynchronousTestCase):
         (mistake,) = self._mistakes(_MAP_SERVER + site)
         self.assertIn("'campus'", mistake)
         (mistake,) = self._mistakes(_MAP_SERVER + site.replace('"campus"', '"branch"'))
-        self.assertIn("campus and branch", mistake)
+        self.assertIn("in site 'campus' and in site 'branch'", mistake)
 
     def test_what_is_no_toml(self) -> None:
         """With the place that the parser tells."""

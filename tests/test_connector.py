@@ -144,6 +144,16 @@ class ConnectorTests(SynchronousTestCase):
         self.connector.leave_given()
         self.assertEqual(self._attempts(), [2, 1])
 
+    def test_a_lost_session_waits_for_a_map_notify(self) -> None:
+        """However long that takes."""
+        self.connector.leave_given()
+        self._come_up(0)
+        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=True)
+        self.clock.advance(1000.0)
+        self.assertEqual(self._attempts(), [1, 0])
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [2, 0])
+
     def test_while_up_a_map_notify_opens_nothing(self) -> None:
         """One session per pair."""
         self.connector.leave_given()
@@ -175,3 +185,8 @@ class BackoffTests(SynchronousTestCase):
             self.assertLessEqual(abs(backoff.next_delay() - around), around / 4)
         backoff.reset()
         self.assertLessEqual(backoff.next_delay(), 1.25)
+
+    def test_delays_are_jittered(self) -> None:
+        """So that many ETRs do not come back at once."""
+        delays = [Backoff(Random(seed), 40.0).next_delay() for seed in range(50)]
+        self.assertTrue(30.0 <= min(delays) < 34.0 and 46.0 < max(delays) <= 50.0)

@@ -93,7 +93,7 @@ def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 class ConfigurationPageTests(SynchronousTestCase):
-    """docs/configuration.rst and lispmsrt/config.py."""
+    """docs/configuration.rst and lispmsrt/config/."""
 
     def setUp(self) -> None:
         self.sections = headings(page("configuration"))

@@ -8,6 +8,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lispmsrt.control import etr as control_module
 from lispmsrt.control.etr import MAX_NONCES, EtrControl, EtrTimers, SessionMode
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
@@ -427,6 +428,16 @@ class MapNotifyTests(EtrControlCase):
         """Although it is authentic."""
         self.answer(self.sent, nonce=999)
         self.assertEqual((self.leaves, self.counted("Map-Notifies unasked")), (0, 1))
+
+    def test_only_the_last_ones_sent_are_answered(self) -> None:
+        """What is remembered of Map-Registers is bounded, and the oldest goes first."""
+        self.assertEqual(MAX_NONCES, 4096)
+        self.patch(control_module, "MAX_NONCES", 2)
+        _forgotten, _kept, last = [self.sent, *self.run_until(3.0)]
+        self.answer(self.sent)
+        self.assertEqual((self.leaves, self.counted("Map-Notifies unasked")), (0, 1))
+        self.answer(last)
+        self.assertEqual((self.leaves, self.counted("Map-Notifies unasked")), (1, 1))
 
     def test_an_old_one_gives_no_leave_again(self) -> None:
         """A replay, after the connection that it allowed."""

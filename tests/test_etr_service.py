@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -213,6 +214,17 @@ class RegistrationTests(_Case):
         self.network.run(3)
         self.assertEqual((gone, len(server.database)), ([None], 0))
 
+    def test_where_no_transport_comes_up_register_fires_on_the_next_map_notify(self) -> None:
+        """A session was offered: not before it is known that there is none."""
+        self.server(map_server_text().replace("tcp:4342", "tcp:4343"))
+        self.network.silent.add(4342)
+        etr = self.etr()
+        result = outcome(etr.register(mapping()))
+        self.network.run(5)
+        self.assertEqual((len(self.network.udp_payloads(ETR_HOST)), result), (1, []))
+        self.network.run(60)
+        self.assertEqual((len(self.network.udp_payloads(ETR_HOST)), result), (2, [None]))
+
     def test_where_nobody_answers_a_withdrawal_is_given_up_in_time(self) -> None:
         """The Map-Server's own clock ends the registration."""
         etr = self.etr(etr_text("10.1.1.0/24", server_options='session = "off"'))
@@ -372,6 +384,20 @@ class SessionTests(_Case):
         self.assertEqual(self.listener.names(), ["up", "down", "up"])
         self.assertLess(backoff.next_delay(), 1.3)
 
+    def test_a_map_server_that_sends_no_refresh_is_logged(self) -> None:
+        """Something else listens there; after 10 s everything is registered nevertheless."""
+        self.server(map_server_text().replace("tcp:4342", "tcp:4343"))
+        port = self.network.listenTCP(4342, Factory.forProtocol(Protocol), 50, MAP_SERVER_HOST)
+        self.addCleanup(port.stopListening)
+        with capturedLogs() as events:
+            self.etr(etr_text("10.1.1.0/24"))
+            self.network.run(11)
+        lines = [formatEvent(e) for e in events if "link" in e["log_namespace"]]
+        self.assertEqual(
+            lines, [f"Map-Server {_SERVER} has sent no Refresh: registering everything unasked"]
+        )
+        self.assertEqual(self.listener.heard, [])
+
     def test_an_etr_that_never_reaches_its_map_server_goes_on_over_udp(self) -> None:
         """Every registration period, and connects to nothing."""
         self.etr(etr_text("10.1.1.0/24"))
@@ -498,6 +524,22 @@ class LifeTests(_Case):
         self.network.run()
         self.assertEqual((stopped, server.sessions), ([None], []))
         self.assertEqual(self.listener.heard[-1], ("down", _SERVER, "SHUTDOWN"))
+
+    def test_it_can_be_started_again(self) -> None:
+        """And registers what it means by then, within a period."""
+        server = self.server()
+        etr = self.etr(etr_text("10.1.1.0/24", "10.1.2.0/24"))
+        self.network.run(1)
+        etr.stopService()
+        self.network.run(10)
+        result = outcome(etr.register(mapping("10.1.3.0/24")))
+        outcome(etr.withdraw(_eid("10.1.2.0/24")))
+        etr.startService()
+        self.network.run(70)
+        self.assertEqual(self.listener.names(), ["up", "down", "up"])
+        self.assertEqual(result, [None])
+        found = sorted(str(one.decode().eid) for one in server.database.registrations())
+        self.assertEqual(found, ["10.1.1.0/24", "10.1.3.0/24"])
 
     def test_stop_cancels_who_waits(self) -> None:
         """Also when they go on to register something else."""

@@ -445,6 +445,25 @@ class ReplayTests(ControlCase):
         etr = Etr(key=SHA1_KEY)
         self.assertEqual(len(self.server.hear(etr, etr.map_register(record(_EID), nonce=1))), 1)
 
+    def test_a_new_secret_under_the_same_key_id_begins_anew(self) -> None:
+        """A key is rotated without a new ID."""
+        self.assertEqual((OTHER_KEY.key_id, OTHER_KEY.algorithm_id), (1, 2))
+        self.server = MapServer(sites((site("office", KEY, OTHER_KEY), ANY_IPV4)))
+        for _ in range(20):
+            self.server.hear(self.etr, self.etr.map_register(record(_EID)))
+        for key, answers in ((OTHER_KEY, 1), (KEY, 0)):
+            message = self.etr.map_register(record(_EID), nonce=1, key=key)
+            self.assertEqual(len(self.server.hear(Etr(key=key), message)), answers)
+
+    def test_the_same_secret_under_another_key_id_does_not(self) -> None:
+        """Who knows it is the same."""
+        renamed = Secret(9, 2, KEY.secret)
+        self.server = MapServer(sites((site("office", KEY, renamed), ANY_IPV4)))
+        for _ in range(20):
+            self.server.hear(self.etr, self.etr.map_register(record(_EID)))
+        message = self.etr.map_register(record(_EID), nonce=1, key=renamed)
+        self.assertEqual(self.server.hear(Etr(key=renamed), message), [])
+
 
 class SoftStateTests(ControlCase):
     """Registrations over UDP, end to end."""

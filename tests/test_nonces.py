@@ -11,6 +11,7 @@ from lispmsrt.control.nonces import (
     ANSWER_LIFETIME,
     ANSWERS,
     INCREASES,
+    MAX_ANSWER,
     REMEMBERED,
     NonceCheck,
     NonceMemory,
@@ -130,3 +131,11 @@ class AnswerTests(SynchronousTestCase):
             self.memory.keep_answer("xtr", nonce, "here", 10.0, b"%d" % nonce)
         self.assertIsNone(self.memory.answer_again("xtr", 1, "here", 10.0))
         self.assertEqual(self.memory.answer_again("xtr", 2, "here", 10.0), b"2")
+
+    def test_a_large_one_is_not_kept(self) -> None:
+        """4 of 1500 octets are what an xTR may cost."""
+        self.assertEqual((ANSWERS, MAX_ANSWER), (4, 1500))
+        for nonce, size in ((2, MAX_ANSWER), (3, MAX_ANSWER + 1)):
+            self.memory.keep_answer("xtr", nonce, "here", 10.0, bytes(size))
+        self.assertEqual(self.memory.answer_again("xtr", 2, "here", 10.0), bytes(MAX_ANSWER))
+        self.assertIsNone(self.memory.answer_again("xtr", 3, "here", 10.0))

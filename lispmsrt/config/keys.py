@@ -32,7 +32,7 @@ class KeyConfig(Section):
     "a file with the secret and nothing else; one line feed at its end does not count"
     mac_coverage: Literal["whole-message", "records"] | None = None
     "what is signed; without it, records for HKDF keys and the whole message for others"
-    truncate_mac: bool = False
+    truncate_mac: bool = Field(default=False, strict=True)
     "send the 12 or 16 octets of the algorithm's name, not the whole digest; both are accepted"
 
     @model_validator(mode="after")

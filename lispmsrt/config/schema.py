@@ -79,6 +79,7 @@ RlocPrefixText = Annotated[str, AfterValidator(_rloc_prefix)]
 EidPrefixText = Annotated[str, AfterValidator(_eid_prefix)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(gt=0)]
 Octet = Annotated[Whole, Field(ge=0, le=255)]
 Octets = Annotated[Whole, Field(gt=0, le=1 << 30)]  # what fits a socket option
@@ -113,7 +114,7 @@ class MapServerConfig(Section):
     trusted_etrs: tuple[IpText, ...] = ()
     "addresses that may connect without having authenticated over UDP"
     nonce_check: NonceCheck = NonceCheck.LENIENT
-    notify_to_control_port: bool = False
+    notify_to_control_port: Flag = False
     "answer Map-Registers to port 4342 in place of the port that they came from"
     registration_timeout: Seconds = REGISTRATION_TIMEOUT
     probation: Seconds = 30.0
@@ -142,7 +143,7 @@ class SitePrefixConfig(Section):
 
     prefix: EidPrefixText
     instance_id: InstanceId = 0
-    accept_more_specifics: bool = False
+    accept_more_specifics: Flag = False
 
     @model_validator(mode="after")
     def _is_no_open_name(self) -> Self:
@@ -161,7 +162,7 @@ class SiteConfig(Section):
     name: str = Field(min_length=1)
     keys: tuple[KeyConfig, ...] = Field(min_length=1)
     allowed_rlocs: tuple[RlocPrefixText, ...] = ()
-    require_reliable_transport_bit: bool = True
+    require_reliable_transport_bit: Flag = True
     eid_prefix: tuple[SitePrefixConfig, ...] = ()
 
     def to_site(self) -> Site:
@@ -182,8 +183,8 @@ class LocatorConfig(Section):
     weight: Octet = 100
     multicast_priority: Octet = 255
     multicast_weight: Octet = 0
-    local: bool = True
-    reachable: bool = True
+    local: Flag = True
+    reachable: Flag = True
 
     def to_locator(self) -> Locator:
         """Return the locator."""
@@ -215,10 +216,10 @@ class EtrMapServerConfig(Section):
     session: SessionMode = SessionMode.AUTO
     transports: tuple[str, ...] | None = None
     "endpoint strings in the order in which they are tried; without them, TCP to the address"
-    proxy_reply: bool = True
-    merge: bool = False
-    use_ttl: bool = False
-    mapping_notifications: bool = True
+    proxy_reply: Flag = True
+    merge: Flag = False
+    use_ttl: Flag = False
+    mapping_notifications: Flag = True
     "ask for Mapping Notifications on the session"
 
     def register_flags(self) -> int:

@@ -251,9 +251,9 @@ class EtrControl:
 
         ``attempt`` is None for what the period repeats anyway: nobody waits for its Map-Notify.
         """
-        # The first record tells the Map-Server the site: where that one is refused, all are, and
-        # nothing is said (docs/draft.rst, Arming 1). So what was accepted before goes first, and
-        # who has been first has to be accepted once more.
+        # There are Map-Servers to which the first record tells the site: where that one is refused,
+        # all are, and nothing is said. So what was accepted before goes first, and who has been
+        # first has to be accepted once more.
         entries.sort(key=_is_unwelcome)
         entries[0].is_welcome = False
         records = list(map(_record, entries))

@@ -120,9 +120,9 @@ class Sites:
         for prefix in self.prefixes:
             at = (prefix.instance_id, prefix.afi, prefix.key)
             if at in self._by_key:
+                one, other = self._by_key[at].site.name, prefix.site.name
                 raise ValueError(
-                    f"two sites, {self._by_key[at].site.name} and {prefix.site.name}, "
-                    "have the same EID-prefix"
+                    f"an EID-prefix stands twice, in site {one!r} and in site {other!r}"
                 )
             self._by_key[at] = prefix
             lengths.setdefault(at[:2], set()).add(prefix.length)

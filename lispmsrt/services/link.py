@@ -268,6 +268,9 @@ class MapServerLink:
     def start(self) -> None:
         """Look for a session from now on."""
         self.connector.start()
+        if not self.registrations.prompt:
+            # After a stop: what is registered is due within the period only.
+            self.control.rearm(self._clock.seconds())
 
     def stop(self) -> Deferred[None]:
         """Close the session; fires when its transport is gone."""
