@@ -6,7 +6,13 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["TcpOptions", "apply_tcp_options", "pack_address", "set_receive_buffer"]
+__all__ = [
+    "TcpOptions",
+    "apply_minimum_ttl",
+    "apply_tcp_options",
+    "pack_address",
+    "set_receive_buffer",
+]
 
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
@@ -45,6 +51,13 @@ def apply_tcp_options(transport: object, options: TcpOptions) -> None:
     ):
         handle.setsockopt(level, option, value)
     if options.minimum_ttl:
+        set_minimum_ttl(handle, options.minimum_ttl)
+
+
+def apply_minimum_ttl(port: object, options: TcpOptions) -> None:
+    """Set the TTL check on a listening TCP port; leave others alone."""
+    handle = getattr(port, "socket", None)
+    if options.minimum_ttl and isinstance(handle, socket.socket):
         set_minimum_ttl(handle, options.minimum_ttl)
 
 

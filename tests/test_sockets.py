@@ -9,11 +9,19 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lispmsrt.sockets import (
     TcpOptions,
+    apply_minimum_ttl,
     apply_tcp_options,
     pack_address,
     set_minimum_ttl,
     set_receive_buffer,
 )
+
+
+class _Port:
+    """A listening port as Twisted has it."""
+
+    def __init__(self, handle: socket.socket) -> None:
+        self.socket = handle
 
 
 class _Transport:
@@ -73,6 +81,26 @@ class TcpOptionsTests(SynchronousTestCase):
         handle = self._socket(socket.AF_INET6)
         set_minimum_ttl(handle, 254)
         self.assertEqual(handle.getsockopt(socket.IPPROTO_IPV6, 73), 254)
+
+    def test_who_is_too_far_away_gets_no_connection(self) -> None:
+        """The kernel drops the first segment already (RFC 5082)."""
+        listening = self._socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        apply_minimum_ttl(_Port(listening), TcpOptions(minimum_ttl=255))
+        near, far = self._socket(), self._socket()
+        near.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+        near.settimeout(5.0)
+        near.connect(listening.getsockname())
+        far.settimeout(0.2)
+        self.assertRaises(TimeoutError, far.connect, listening.getsockname())
+
+    def test_other_listening_ports_are_left_alone(self) -> None:
+        """And all, where nothing is configured."""
+        handle = self._socket()
+        apply_minimum_ttl(_Port(handle), TcpOptions())
+        self.assertEqual(handle.getsockopt(socket.IPPROTO_IP, 21), 0)
+        apply_minimum_ttl(object(), TcpOptions(minimum_ttl=255))
 
     def test_other_transports_are_left_alone(self) -> None:
         """QUIC has no handle, TLS one that is no socket, a UNIX socket no TCP options."""

@@ -9,7 +9,7 @@ Who may write is the registrar's business: nothing else calls :meth:`EidTable.pu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lispmsrt.wire.afi import Afi
 from lispmsrt.wire.map_register import RegisterFlag
@@ -21,8 +21,7 @@ __all__ = ["Database", "EidTable", "Lease", "Registration", "Xtr"]
 _WANT_MAP_NOTIFY = RegisterFlag.WANT_MAP_NOTIFY
 
 
-@dataclass(frozen=True, slots=True)
-class Xtr:
+class Xtr(NamedTuple):
     """Who registers: xTR-ID and Site-ID where a MAC covered them, else the UDP source address."""
 
     site: str

@@ -36,7 +36,7 @@ from lispmsrt.services.listening import (
 from lispmsrt.services.reconfiguration import Reconfiguration, judge
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
-from lispmsrt.sockets import apply_tcp_options, pack_address
+from lispmsrt.sockets import apply_minimum_ttl, apply_tcp_options, pack_address
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
 
 __all__ = ["MapServer"]
@@ -159,11 +159,16 @@ class MapServer(Service):
         problems: list[str] = []
         listening = endpoint.listen(_Sessions(self, transport))
         listening.addCallbacks(
-            self._ports.append, lambda failure: problems.append(failure.getErrorMessage())
+            self._listening, lambda failure: problems.append(failure.getErrorMessage())
         )
         if problems:
             raise ListenError(f"reliable-transport {description}: {problems[0]}")
         self._log.info("reliable transport on {description}", description=description)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        # Already the handshake is refused to who is too far away.
+        apply_minimum_ttl(port, self._tcp)
 
     def stopService(self) -> Deferred[None]:
         """Close sessions and sockets; fires when nothing is left open."""
