@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lispmsrt.clock import Alarm
+from lispmsrt.control.arming import normalised
 from lispmsrt.session.base import CloseReason, Session, SessionState
 from lispmsrt.sockets import pack_address
 
@@ -184,7 +185,7 @@ class ControlProtocol(DatagramProtocol):
         if address is None:
             self.counters["datagrams from no IP address"] += 1
             return
-        source = (_without_mapping(address), addr[1])
+        source = (normalised(address), addr[1])
         self._control.receive_datagram(datagram, source, self._clock.seconds())
         self.flush()
 
@@ -208,9 +209,3 @@ class ControlProtocol(DatagramProtocol):
     @property
     def _is_ipv6(self) -> bool:
         return getattr(self.transport, "addressFamily", None) == socket.AF_INET6
-
-
-def _without_mapping(address: bytes) -> bytes:
-    """Return IPv4 for IPv4 mapped into IPv6: what an IPv6 socket calls the same host."""
-    mapped = ipaddress.IPv6Address(address).ipv4_mapped if len(address) == 16 else None
-    return mapped.packed if mapped is not None else address

@@ -171,10 +171,24 @@ class LimitTests(ArmoryCase):
         self.armory = Armory(ArmoryLimits(max_tokens=2))
         self.assertTrue(self.arm(_xtr(1)))
         self.assertTrue(self.arm(_xtr(2), now=10.0))
-        self.assertFalse(self.arm(_xtr(3), now=10.0))
-        self.assertTrue(self.arm(_xtr(2), now=10.0))
+        self.assertTrue(self.arm(_xtr(2), now=11.0))
         self.assertTrue(self.arm(_xtr(3), now=180.0))
-        self.assertEqual(self.armory.counters["tokens refused"], 1)
+        self.assertEqual(self.armory.counters["tokens displaced"], 0)
+
+    def test_the_site_that_has_most_tokens_pays_when_they_run_out(self) -> None:
+        """With its oldest: no key holder uses up everyone's."""
+        self.armory = Armory(ArmoryLimits(max_tokens=3))
+        others = [Xtr("other", bytes((number,)) * 24, b"") for number in range(3)]
+        for xtr in others[:2]:
+            self.assertTrue(self.armory.arm(xtr, _THERE, (), 0.0))
+        self.assertTrue(self.arm(_xtr(1)))
+        self.assertTrue(self.armory.arm(others[2], _THERE, (), 1.0))
+        self.assertTrue(self.arm(_xtr(2)))
+        self.assertTrue(self.armory.admits(_HERE, 1.0))
+        self.assertEqual(self.armory.counters["tokens displaced"], 2)
+        self.assertEqual(len([self.armory.accept(_HERE, 1.0) for _ in range(2)]), 2)
+        self.assertIsNotNone(self.armory.accept(_THERE, 1.0))
+        self.assertIsNone(self.armory.accept(_THERE, 1.0))
 
     def test_tokens_per_site_and_source(self) -> None:
         """One key holder can't use up everyone's; other sites and sources go on."""

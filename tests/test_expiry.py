@@ -32,10 +32,23 @@ class ExpiryWheelTests(SynchronousTestCase):
             self.assertEqual(self.wheel.due(due), ["item"])
 
     def test_an_item_is_handed_out_once_per_second_it_is_in(self) -> None:
-        """Copies within a second merge; the order is that of adding."""
+        """Copies within a second merge; the newest come first, the same way every time."""
         for item in ("b", "a", "b"):
             self.wheel.add(item, 5.5)
-        self.assertEqual(self.wheel.due(6.0), ["b", "a"])
+        self.assertEqual(self.wheel.due(6.0), ["a", "b"])
+        self.assertIsNone(self.wheel.next_due())
+
+    def test_what_is_due_can_be_taken_in_portions(self) -> None:
+        """Nothing is handed out twice, nothing is left."""
+        for number in range(5):
+            self.wheel.add(str(number), 5.5)
+        self.wheel.add("later", 6.5)
+        portions = [self.wheel.due(7.0, 2) for _ in range(4)]
+        self.assertEqual([len(portion) for portion in portions], [2, 2, 2, 0])
+        self.assertEqual(
+            sorted(item for portion in portions for item in portion),
+            ["0", "1", "2", "3", "4", "later"],
+        )
         self.assertIsNone(self.wheel.next_due())
 
     def test_earlier_seconds_come_first(self) -> None:

@@ -386,7 +386,30 @@ class ReplayTests(ControlCase):
         etr = Etr(xtr_id=None)
         for _ in range(5):
             self.server.hear(etr, etr.map_register(record(_EID)))
-        self.assertEqual(len(self.server.control.nonces._origins), 2)
+        memory = self.server.control.nonces._memory("office")
+        self.assertEqual(len(memory.origins), 2)
+
+    def test_a_stranger_takes_nothing_from_a_live_session(self) -> None:
+        """Even when the origin is forgotten: without an xTR-ID it could be anybody's replay."""
+        victim = Etr(xtr_id=None)
+        captured = victim.map_register(record(_EID))
+        self.server.hear(victim, captured)
+        peer = self.server.connect("192.0.2.1")
+        peer.send(victim.registration(record(_EID)))
+        self.server.control.nonces._memory("office").origins.clear()
+        self.assertEqual(self.server.hear(victim, captured, source=_ELSEWHERE), [])
+        self.assertFalse(self.admits("198.51.100.66"))
+        held = self.server.at(_EID)
+        assert held is not None
+        self.assertTrue(held.lease.is_live)
+
+    def test_a_record_larger_than_a_registration_may_be_is_refused(self) -> None:
+        """It would not fit a Mapping Notification either."""
+        large = record(_EID, *(locator(f"192.0.2.{n % 256}") for n in range(255)))
+        self.assertLess(len(large), 8192)
+        huge = record(_EID, *(locator(lcaf(200, bytes(300))) for _ in range(30)))
+        (notify,) = self.server.hear(self.etr, self.etr.map_register(huge, record("10.2.0.0/16")))
+        self.assertEqual(notify.records, record("10.2.0.0/16"))
 
     def test_no_authentication_no_origin(self) -> None:
         """Without a MAC nothing tells a repeat from a new message but the nonce."""

@@ -494,7 +494,9 @@ class NewsTests(SessionCase):
     def test_an_unread_mountain_of_news_ends_the_session(self) -> None:
         """It is better off starting again."""
         self.patch(publisher, "MAX_PENDING", 5)
+        self.peer.session.output_paused(0.0)
         self.other_registers(*(record(f"10.{number}.0.0/16") for number in range(7)))
+        self.peer.session.output_resumed()
         self.assertEqual(self.peer.pull(), [])
         self.assert_closed(CloseReason.NOT_READING)
         self.assertEqual(self.server.news._pending, {})

@@ -17,6 +17,8 @@ from lispmsrt.control.nonces import (
     NonceMemory,
 )
 
+_SITE = "office"
+
 
 class LenientTests(SynchronousTestCase):
     """The default."""
@@ -27,7 +29,7 @@ class LenientTests(SynchronousTestCase):
 
     def see(self, *values: int, who: str = "xtr") -> list[bool]:
         """Show nonces."""
-        return [self.memory.is_fresh(who, value) for value in values]
+        return [self.memory.is_fresh(_SITE, who, value) for value in values]
 
     def test_an_exact_repeat_is_none_of_the_fresh(self) -> None:
         """Nonce 0 and the greatest included."""
@@ -41,6 +43,25 @@ class LenientTests(SynchronousTestCase):
         drawn = [draw(64) for _ in range(3000)]
         self.assertTrue(all(self.see(*drawn)))
         self.assertFalse(any(self.see(*drawn)))
+
+    def test_one_site_makes_no_other_forget(self) -> None:
+        """However many xTRs its key holders invent."""
+        self.patch(nonces, "MAX_XTRS", 2)
+        self.see(7)
+        for number in range(9):
+            self.memory.is_fresh("elsewhere", number, 7)
+        self.assertEqual(self.see(7), [False])
+        self.assertEqual(self.memory.counters["xTRs forgotten"], 7)
+
+    def test_nonces_of_a_site_are_bounded_in_all(self) -> None:
+        """Who was heard of longest ago is forgotten; who counts up takes no room."""
+        self.patch(nonces, "MAX_NONCES", 10)
+        for who in ("old", "new"):
+            self.see(9, 8, 7, 6, 5, 4, who=who)
+        self.assertEqual(self.see(9, who="new"), [False])
+        self.assertEqual(self.see(9, who="old"), [True])
+        self.see(*range(100, 140), who="counting")
+        self.assertLessEqual(self.memory._memory(_SITE).nonces, 10)
 
     def test_only_the_last_4096_are_remembered(self) -> None:
         """Per xTR: its memory is bounded. Falling nonces never count as counting up."""
@@ -89,7 +110,7 @@ class StrictTests(SynchronousTestCase):
     def test_must_increase_from_the_start(self) -> None:
         """Equal is not greater."""
         memory = NonceMemory(NonceCheck.STRICT)
-        seen = [memory.is_fresh("xtr", nonce) for nonce in (7, 7, 6, 8, 1 << 63, 9)]
+        seen = [memory.is_fresh(_SITE, "xtr", nonce) for nonce in (7, 7, 6, 8, 1 << 63, 9)]
         self.assertEqual(seen, [True, False, False, True, True, False])
 
 
@@ -99,9 +120,9 @@ class OffTests(SynchronousTestCase):
     def test_everything_is_fresh_and_nothing_kept(self) -> None:
         """For a laboratory."""
         memory = NonceMemory(NonceCheck.OFF)
-        self.assertTrue(all(memory.is_fresh("xtr", 1) for _ in range(3)))
-        memory.keep_answer("xtr", 1, "here", 0.0, b"answer")
-        self.assertIsNone(memory.answer_again("xtr", 1, "here", 0.0))
+        self.assertTrue(all(memory.is_fresh(_SITE, "xtr", 1) for _ in range(3)))
+        memory.keep_answer(_SITE, "xtr", 1, "here", 0.0, b"answer")
+        self.assertIsNone(memory.answer_again(_SITE, "xtr", 1, "here", 0.0))
 
 
 class AnswerTests(SynchronousTestCase):
@@ -110,32 +131,32 @@ class AnswerTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One xTR."""
         self.memory = NonceMemory()
-        self.memory.is_fresh("xtr", 1)
-        self.memory.keep_answer("xtr", 1, "here", 10.0, b"answer")
+        self.memory.is_fresh(_SITE, "xtr", 1)
+        self.memory.keep_answer(_SITE, "xtr", 1, "here", 10.0, b"answer")
 
     def test_same_source_gets_it_again_for_a_minute(self) -> None:
         """As often as it asks."""
         for now in (10.0, 40.0, 10.0 + ANSWER_LIFETIME):
-            self.assertEqual(self.memory.answer_again("xtr", 1, "here", now), b"answer")
-        self.assertIsNone(self.memory.answer_again("xtr", 1, "here", 10.1 + ANSWER_LIFETIME))
+            self.assertEqual(self.memory.answer_again(_SITE, "xtr", 1, "here", now), b"answer")
+        self.assertIsNone(self.memory.answer_again(_SITE, "xtr", 1, "here", 10.1 + ANSWER_LIFETIME))
 
     def test_nobody_else_gets_it(self) -> None:
         """Other source, nonce, xTR."""
-        self.assertIsNone(self.memory.answer_again("xtr", 1, "elsewhere", 11.0))
-        self.assertIsNone(self.memory.answer_again("xtr", 2, "here", 11.0))
-        self.assertIsNone(self.memory.answer_again("other", 1, "here", 11.0))
+        self.assertIsNone(self.memory.answer_again(_SITE, "xtr", 1, "elsewhere", 11.0))
+        self.assertIsNone(self.memory.answer_again(_SITE, "xtr", 2, "here", 11.0))
+        self.assertIsNone(self.memory.answer_again(_SITE, "other", 1, "here", 11.0))
 
     def test_few_are_kept(self) -> None:
         """The oldest goes first."""
         for nonce in range(2, ANSWERS + 2):
-            self.memory.keep_answer("xtr", nonce, "here", 10.0, b"%d" % nonce)
-        self.assertIsNone(self.memory.answer_again("xtr", 1, "here", 10.0))
-        self.assertEqual(self.memory.answer_again("xtr", 2, "here", 10.0), b"2")
+            self.memory.keep_answer(_SITE, "xtr", nonce, "here", 10.0, b"%d" % nonce)
+        self.assertIsNone(self.memory.answer_again(_SITE, "xtr", 1, "here", 10.0))
+        self.assertEqual(self.memory.answer_again(_SITE, "xtr", 2, "here", 10.0), b"2")
 
     def test_a_large_one_is_not_kept(self) -> None:
         """4 of 1500 octets are what an xTR may cost."""
         self.assertEqual((ANSWERS, MAX_ANSWER), (4, 1500))
         for nonce, size in ((2, MAX_ANSWER), (3, MAX_ANSWER + 1)):
-            self.memory.keep_answer("xtr", nonce, "here", 10.0, bytes(size))
-        self.assertEqual(self.memory.answer_again("xtr", 2, "here", 10.0), bytes(MAX_ANSWER))
-        self.assertIsNone(self.memory.answer_again("xtr", 3, "here", 10.0))
+            self.memory.keep_answer(_SITE, "xtr", nonce, "here", 10.0, bytes(size))
+        self.assertEqual(self.memory.answer_again(_SITE, "xtr", 2, "here", 10.0), bytes(MAX_ANSWER))
+        self.assertIsNone(self.memory.answer_again(_SITE, "xtr", 3, "here", 10.0))

@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from lispmsrt.mapping import registrar
 from lispmsrt.mapping.database import Lease, Xtr
 from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import Identity, Verdict
 from lispmsrt.wire.errors import WireError
+from lispmsrt.wire.map_register import RegisterFlag
 from tests.builders import (
     ANY_IPV4,
     KEY,
@@ -469,6 +471,30 @@ class UdpTests(RegistrarCase):
 
 class LossTests(RegistrarCase):
     """After a session."""
+
+    def test_a_large_one_ends_in_portions(self) -> None:
+        """So that nobody else waits; and it does end."""
+        self.patch(registrar, "EXPIRY_BATCH", 4)
+        etr, lease = self.session()
+        for number in range(10):
+            self.register(etr, lease, record(f"10.{number}.0.0/16"))
+        self.over_udp(Etr(xtr_id=2), record("10.99.0.0/16"))
+        self.registrar.lose(lease, 0.0)
+        portions = 1
+        while self.registrar.expire(181.0):
+            portions += 1
+        self.assertEqual((len(self.registrar.database), portions > 2), (0, True))
+        self.assert_consistent()
+
+    def test_what_is_replaced_leaves_the_wheel_in_time(self) -> None:
+        """Though its record TTL was its timeout, and is years."""
+        etr = Etr()
+        for number in range(20):
+            one = record(_EID, locator(priority=number), ttl=0xFFFFFFF)
+            self.over_udp(etr, one, flags=RegisterFlag.USE_TTL, now=float(number))
+        self.registrar.expire(300.0)
+        self.assertEqual(sum(map(len, self.registrar._wheel._buckets.values())), 1)
+        self.assertIsNotNone(self.server.at(_EID))
 
     def test_three_minutes_after_loss(self) -> None:
         """All of them on one clock."""

@@ -136,6 +136,13 @@ class AllowedRlocsTests(SynchronousTestCase):
         self.assertFalse(self.allows(locator("192.0.2.9"), locator("198.51.100.1")))
         self.assertFalse(self.allows(locator("2001:db9::1")))
 
+    def test_large_sets_are_not_remembered(self) -> None:
+        """They would fill the memory; their verdict is the same."""
+        self.assertTrue(self.allows(*[locator("192.0.2.9")] * 40))
+        self.assertEqual(len(self.site._vetted), 0)
+        self.assertTrue(self.allows(locator("192.0.2.9")))
+        self.assertEqual(len(self.site._vetted), 1)
+
     def test_no_locators_are_allowed(self) -> None:
         """A record with an action only."""
         self.assertTrue(self.allows())

@@ -28,7 +28,7 @@ class ArmoryLimits:
     max_tokens: int = 65_536
     "in all: about 50 MB at worst"
     max_tokens_per_source: int = 64
-    "per site and source address, so that one key holder can't use up everyone's"
+    "per site and source address: more than one host has xTRs"
     max_addresses: int = 8
     "that one token covers"
     max_sessions: int = 65_536
@@ -66,6 +66,7 @@ class Armory:
         # OrderedDict: the oldest are asked for all the time, and a plain dict walks over all that
         # it has lost to find its first.
         self._tokens: OrderedDict[Xtr, _Token] = OrderedDict()
+        self._by_site: dict[str, OrderedDict[Xtr, _Token]] = {}
         self._by_address: dict[bytes, dict[Xtr, _Token]] = {}
         self._per_source: Counter[tuple[str, bytes]] = Counter()
         self._claims: dict[bytes, dict[Claim, None]] = {}
@@ -86,12 +87,15 @@ class Armory:
         if earlier is not None:
             self._discard(earlier)
         limits = self._limits
-        if (
-            len(self._tokens) >= limits.max_tokens
-            or self._per_source[xtr.site, source] >= limits.max_tokens_per_source
-        ):
+        per_source = self._per_source[xtr.site, source]
+        if not limits.max_tokens or per_source >= limits.max_tokens_per_source:
             self.counters["tokens refused"] += 1
             return False
+        if len(self._tokens) >= limits.max_tokens:
+            # The site that has most pays, with its oldest: nobody uses up everyone's.
+            fullest = max(self._by_site.values(), key=len)
+            self._discard(next(iter(fullest.values())))
+            self.counters["tokens displaced"] += 1
         covered = dict.fromkeys((source, *map(normalised, addresses)))
         self._keep(
             _Token(xtr, source, tuple(covered)[: limits.max_addresses], now + limits.token_lifetime)
@@ -113,10 +117,10 @@ class Armory:
     def accept(self, address: bytes, now: float) -> Claim | None:
         """Use up a token for a connection from this address; None refuses it."""
         address = normalised(address)
-        token = self._token_for(address, now)
-        if not self._has_room(address) or (token is None and address not in self._trusted):
+        if not self.admits(address, now):
             self.counters["connections refused"] += 1
             return None
+        token = self._token_for(address, now)
         if token is not None:
             self._discard(token)
         claim = Claim(address, token)
@@ -126,6 +130,10 @@ class Armory:
         return claim
 
     # On the session
+
+    def session_of(self, xtr: Xtr) -> Replaceable | None:
+        """Return the live session of an xTR."""
+        return self._sessions.get(xtr)
 
     def bind(
         self, claim: object, session: Replaceable, site: str, ids: bytes, now: float
@@ -224,12 +232,17 @@ class Armory:
 
     def _keep(self, token: _Token) -> None:
         self._tokens[token.xtr] = token
+        self._by_site.setdefault(token.xtr.site, OrderedDict())[token.xtr] = token
         self._per_source[token.xtr.site, token.source] += 1
         for address in token.addresses:
             self._by_address.setdefault(address, {})[token.xtr] = token
 
     def _discard(self, token: _Token) -> None:
         del self._tokens[token.xtr]
+        of_site = self._by_site[token.xtr.site]
+        del of_site[token.xtr]
+        if not of_site:
+            del self._by_site[token.xtr.site]
         source = (token.xtr.site, token.source)
         self._per_source[source] -= 1
         if not self._per_source[source]:

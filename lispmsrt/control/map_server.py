@@ -93,10 +93,10 @@ class MapServerControl:
         xtr = Xtr(identity.site.name, identity.ids, address)
         who = (xtr, identity.key.fingerprint)
         mac = data[AUTHENTICATION_OFFSET : AUTHENTICATION_OFFSET + register[4]]
-        if address and not self.nonces.is_from_origin(mac, address):
+        if address and not self.nonces.is_from_origin(xtr.site, mac, address):
             self.counters["Map-Registers from elsewhere"] += 1
             return
-        if not self.nonces.is_fresh(who, register[1]):
+        if not self.nonces.is_fresh(xtr.site, who, register[1]):
             self._on_repeat(who, register[1], source, now)
             return
         accepted = self._register(data, register, identity.site, xtr, source, now)
@@ -106,7 +106,7 @@ class MapServerControl:
         is_armed = self._arm(data, register[0], accepted, identity.site, xtr, source, now)
         if register[0] & (RegisterFlag.WANT_MAP_NOTIFY | RegisterFlag.RELIABLE_TRANSPORT):
             notify = _map_notify(data, register, identity, accepted, is_armed)
-            self.nonces.keep_answer(who, register[1], source, now, notify)
+            self.nonces.keep_answer(xtr.site, who, register[1], source, now, notify)
             self._send(notify, source)
 
     def _register(
@@ -146,7 +146,7 @@ class MapServerControl:
 
     def _on_repeat(self, who: tuple[Xtr, bytes], nonce: int, source: Endpoint, now: float) -> None:
         self.counters["Map-Registers repeated"] += 1
-        answer = self.nonces.answer_again(who, nonce, source, now)
+        answer = self.nonces.answer_again(who[0].site, who, nonce, source, now)
         if answer is not None:
             self._send(answer, source)
 

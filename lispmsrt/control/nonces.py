@@ -30,10 +30,13 @@ ANSWER_LIFETIME = 60.0
 """Seconds during which a repeat from the same source gets its Map-Notify again."""
 
 MAX_ORIGINS = 65_536
-"""Messages of xTRs known by nothing but their address, remembered in all: some 13 MB."""
+"""Messages of a site's xTRs that are known by nothing but their address: some 13 MB."""
 
 MAX_XTRS = 65_536
-"""(xTR, key) pairs remembered; beyond, the ones heard of longest ago are forgotten."""
+"""(xTR, key) pairs remembered of a site; beyond, the ones heard of longest ago are forgotten."""
+
+MAX_NONCES = 1_000_000
+"""Nonces remembered of a site, of all its xTRs together: some 120 MB; beyond, likewise."""
 
 
 class NonceCheck(enum.Enum):
@@ -55,27 +58,32 @@ class _History:
         self.answers: OrderedDict[int, tuple[object, float, bytes]] = OrderedDict()
 
 
+class _SiteMemory:
+    """What has been seen of one site. Its key holders can make only their own be forgotten."""
+
+    __slots__ = ("histories", "nonces", "origins")
+
+    def __init__(self) -> None:
+        self.histories: OrderedDict[Hashable, _History] = OrderedDict()
+        self.origins: OrderedDict[bytes, bytes] = OrderedDict()
+        self.nonces = 0
+        "in all histories"
+
+
 class NonceMemory:
-    """What has been seen, per (xTR, key)."""
+    """What has been seen, per site and (xTR, key)."""
 
     def __init__(self, check: NonceCheck = NonceCheck.LENIENT) -> None:
         self.counters: Counter[str] = Counter()
         self._check = check
-        self._histories: OrderedDict[Hashable, _History] = OrderedDict()
-        self._origins: OrderedDict[bytes, bytes] = OrderedDict()
+        self._sites: dict[str, _SiteMemory] = {}
 
-    def is_fresh(self, who: Hashable, nonce: int) -> bool:
-        """Whether this is not a repeat; it is one from now on."""
+    def is_fresh(self, site: str, who: Hashable, nonce: int) -> bool:
+        """Whether this is not a repeat; it is one from now on. ``who`` is one xTR with one key."""
         if self._check is NonceCheck.OFF:
             return True
-        history = self._histories.get(who)
-        if history is None:
-            history = self._histories[who] = _History()
-            if len(self._histories) > MAX_XTRS:
-                self._histories.popitem(last=False)
-                self.counters["xTRs forgotten"] += 1
-        else:
-            self._histories.move_to_end(who)
+        memory = self._memory(site)
+        history = self._history(memory, who)
         counts_up = self._check is NonceCheck.STRICT or history.increases >= INCREASES
         if nonce <= history.highest if counts_up else nonce in history.seen:
             return False
@@ -86,14 +94,42 @@ class NonceMemory:
         else:
             history.increases = 0
         if self._check is NonceCheck.STRICT or history.increases >= INCREASES:
+            memory.nonces -= len(history.seen)
             history.seen.clear()
         else:
             history.seen[nonce] = None
+            memory.nonces += 1
             if len(history.seen) > REMEMBERED:
                 history.seen.popitem(last=False)
+                memory.nonces -= 1
+            self._forget(memory)
         return True
 
-    def is_from_origin(self, mac: bytes, address: bytes) -> bool:
+    def _memory(self, site: str) -> _SiteMemory:
+        memory = self._sites.get(site)
+        if memory is None:
+            memory = self._sites[site] = _SiteMemory()
+        return memory
+
+    def _history(self, memory: _SiteMemory, who: Hashable) -> _History:
+        history = memory.histories.get(who)
+        if history is None:
+            history = memory.histories[who] = _History()
+            self._forget(memory)
+        else:
+            memory.histories.move_to_end(who)
+        return history
+
+    def _forget(self, memory: _SiteMemory) -> None:
+        """Keep to the site's limits; who was heard of last stays."""
+        while len(memory.histories) > 1 and (
+            len(memory.histories) > MAX_XTRS or memory.nonces > MAX_NONCES
+        ):
+            _who, history = memory.histories.popitem(last=False)
+            memory.nonces -= len(history.seen)
+            self.counters["xTRs forgotten"] += 1
+
+    def is_from_origin(self, site: str, mac: bytes, address: bytes) -> bool:
         """Whether the message with this MAC comes from where it first came from.
 
         For xTRs that are known by their address only: caught and sent from elsewhere, their
@@ -101,25 +137,28 @@ class NonceMemory:
         """
         if self._check is NonceCheck.OFF or not mac:
             return True
-        origin = self._origins.setdefault(mac, address)
-        if len(self._origins) > MAX_ORIGINS:
-            self._origins.popitem(last=False)
+        origins = self._memory(site).origins
+        origin = origins.setdefault(mac, address)
+        if len(origins) > MAX_ORIGINS:
+            origins.popitem(last=False)
         return origin == address
 
     def keep_answer(
-        self, who: Hashable, nonce: int, source: object, now: float, answer: bytes
+        self, site: str, who: Hashable, nonce: int, source: object, now: float, answer: bytes
     ) -> None:
         """Remember what was answered, in case the same message comes again."""
-        history = self._histories.get(who)
+        history = self._memory(site).histories.get(who)
         if history is None or len(answer) > MAX_ANSWER:
             return
         history.answers[nonce] = (source, now, answer)
         if len(history.answers) > ANSWERS:
             history.answers.popitem(last=False)
 
-    def answer_again(self, who: Hashable, nonce: int, source: object, now: float) -> bytes | None:
+    def answer_again(
+        self, site: str, who: Hashable, nonce: int, source: object, now: float
+    ) -> bytes | None:
         """Return what was answered to the same message from the same source a short while ago."""
-        history = self._histories.get(who)
+        history = self._memory(site).histories.get(who)
         kept = history.answers.get(nonce) if history is not None else None
         if kept is None or kept[0] != source or now - kept[1] > ANSWER_LIFETIME:
             return None

@@ -34,13 +34,18 @@ class ExpiryWheel(Generic[Item]):
         else:
             bucket[item] = None
 
-    def due(self, now: float) -> list[Item]:
-        """Take out everything whose second has come. The caller looks at the deadline that each
-        item has by now.
+    def due(self, now: float, limit: int | None = None) -> list[Item]:
+        """Take out everything whose second has come, or at most ``limit`` of it. The caller looks
+        at the deadline that each item has by now.
         """
         items: list[Item] = []
         while self._seconds and self._seconds[0] <= now:
-            items.extend(self._buckets.pop(heapq.heappop(self._seconds)))
+            bucket = self._buckets[self._seconds[0]]
+            while bucket and (limit is None or len(items) < limit):
+                items.append(bucket.popitem()[0])
+            if bucket:
+                break
+            del self._buckets[heapq.heappop(self._seconds)]
         return items
 
     def next_due(self) -> float | None:

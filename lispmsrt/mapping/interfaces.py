@@ -68,7 +68,7 @@ class RegistersOverUdp(Identifies, Protocol):
 class News(Protocol):
     """Knows what changed, per session."""
 
-    def attach(self, lease: Lease, wake: Callable[[], None]) -> None:
+    def attach(self, lease: Lease, wake: Callable[[], None], is_slow: Callable[[], bool]) -> None:
         """Collect news for the lease."""
 
     def detach(self, lease: Lease) -> None:

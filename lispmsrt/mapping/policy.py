@@ -11,7 +11,10 @@ from lispmsrt.wire.authentication import Coverage, Purpose
 from lispmsrt.wire.map_register import MapRegisterSpan
 from lispmsrt.wire.record_walk import UNSUPPORTED_EID, RecordSpan
 
-__all__ = ["identify", "judge"]
+__all__ = ["MAX_RECORD", "identify", "judge"]
+
+MAX_RECORD = 8192
+"""Octets of a mapping record: as much as a Registration may be, by whatever way it comes."""
 
 # Looking a member up in its enum costs more than the comparison.
 _MAP_REGISTER = Purpose.MAP_REGISTER
@@ -42,10 +45,12 @@ def identify(
 
 def judge(sites: Sites, site: Site, data: bytes, span: RecordSpan) -> Verdict:
     """Tell what is to become of a record in an authentic message of ``site``."""
-    _start, ttl, instance_id, afi, length, key, locators, end = span
+    start, ttl, instance_id, afi, length, key, locators, end = span
     prefix = sites.match(instance_id, afi, length, key) if afi != UNSUPPORTED_EID else None
     if prefix is None or prefix.site is not site:
         return Verdict.NOT_A_VALID_SITE_EID_PREFIX
+    if end - start > MAX_RECORD:
+        return Verdict.OTHER
     if ttl and not site.allows_locators(data[locators:end]):
         return Verdict.LOCATOR_SET_NOT_ALLOWED
     return Verdict.ACCEPTED

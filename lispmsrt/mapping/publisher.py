@@ -35,17 +35,28 @@ class Publisher:
         self.counters: Counter[str] = Counter()
         self._pending: dict[Xtr, dict[tuple[EidTable, int], None]] = {}
         self._wake: dict[Xtr, Callable[[], None]] = {}
+        self._is_slow: dict[Xtr, Callable[[], bool]] = {}
+        self._lost: set[Xtr] = set()
 
-    def attach(self, lease: Lease, wake: Callable[[], None]) -> None:
+    def attach(
+        self,
+        lease: Lease,
+        wake: Callable[[], None],
+        is_slow: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Collect news for the xTR of a session's lease, whatever lease it goes on with.
 
-        ``wake`` is called when the first one comes.
+        ``wake`` is called when the first one comes; ``is_slow`` says whether the peer has left
+        unread what was written to it.
         """
         self._wake[lease.xtr] = wake
+        self._is_slow[lease.xtr] = is_slow
 
     def detach(self, lease: Lease) -> None:
         """Forget the lease's xTR."""
         self._wake.pop(lease.xtr, None)
+        self._is_slow.pop(lease.xtr, None)
+        self._lost.discard(lease.xtr)
         self._pending.pop(lease.xtr, None)
 
     def changed(self, changes: Sequence[Change]) -> None:
@@ -80,13 +91,13 @@ class Publisher:
     def take(self, lease: Lease, limit: int) -> list[bytes] | None:
         """Return at most ``limit`` pieces of news, each the data of a Mapping Notification.
 
-        None says that more than MAX_PENDING were left unread and are lost.
+        None says that some are lost: more than MAX_PENDING waited for a peer that did not read.
         """
+        if lease.xtr in self._lost:
+            return None
         pending = self._pending.get(lease.xtr)
         if not pending:
             return []
-        if len(pending) > MAX_PENDING:
-            return None
         taken = list(islice(pending, limit))
         for item in taken:
             del pending[item]
@@ -102,8 +113,11 @@ class Publisher:
         if wake is None or (made_by is not None and made_by.xtr == xtr):
             return
         pending = self._pending.setdefault(xtr, {})
-        if len(pending) > MAX_PENDING:
+        # Names only, and no more than there are registrations: who reads may have as many.
+        if len(pending) >= MAX_PENDING and (table, key) not in pending and self._is_slow[xtr]():
             self.counters["notifications lost"] += 1
+            self._lost.add(xtr)
+            wake()
             return
         # Newest last, and only once.
         pending.pop((table, key), None)

@@ -19,6 +19,9 @@ __all__ = ["RlocPrefix", "Site", "SitePrefix", "Sites", "eid_key"]
 
 _LOCATOR_FIXED_OCTETS = 6  # priorities, weights and flags before the address
 
+_VETTED_OCTETS = 256
+"""Larger locator sets are looked at each time: few have them, and they would fill the memory."""
+
 _VETTED_LIMIT = 4096
 """Locator sets whose verdict a site remembers; a peer that sends ever new ones empties the memory,
 nothing more.
@@ -83,7 +86,9 @@ class Site:
         if verdict is None:
             if len(self._vetted) >= _VETTED_LIMIT:
                 self._vetted.clear()
-            verdict = self._vetted[locators] = all(map(self.allows_rloc, _rlocs(locators)))
+            verdict = all(map(self.allows_rloc, _rlocs(locators)))
+            if len(locators) <= _VETTED_OCTETS:
+                self._vetted[locators] = verdict
         return verdict
 
     def allows_rloc(self, rloc: Address | None) -> bool:

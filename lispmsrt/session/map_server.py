@@ -132,7 +132,7 @@ class MapServerSession(Session):
         self.lease = Lease(xtr, self.transport, self.peer, is_live=True)
         verdict = self._registrar.register(self.lease, chunk, start, end, register, now)
         self._answer(verdict, chunk, register)
-        self._news.attach(self.lease, self._wake)
+        self._news.attach(self.lease, self._wake, self._is_slow)
         self._stop_timer(SessionTimer.BEGINNING)
         self._enter(SessionState.ESTABLISHED)
 
@@ -190,6 +190,9 @@ class MapServerSession(Session):
                 room -= len(data)
         if self._news.has_news(self.lease):
             self._wake()
+
+    def _is_slow(self) -> bool:
+        return self._is_paused
 
     def _on_timeout(self, timer: SessionTimer, now: float) -> None:
         self.close(CloseReason.NO_REGISTRATION, now)
