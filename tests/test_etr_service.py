@@ -214,6 +214,19 @@ class RegistrationTests(_Case):
         self.network.run(3)
         self.assertEqual((gone, len(server.database)), ([None], 0))
 
+    def test_what_is_meant_otherwise_meanwhile_is_given_up(self) -> None:
+        """A success would say that the Map-Server holds, or does not hold, what it does not."""
+        server = self.server()
+        etr = self.etr(etr_text())
+        registered = outcome(etr.register(mapping()))
+        withdrawn = outcome(etr.withdraw(_eid("10.1.1.0/24")))
+        again = outcome(etr.register(mapping()))
+        self.network.run(5)
+        for given_up in (registered, withdrawn):
+            (failure,) = given_up
+            self.assertIsInstance(failure, CancelledError)
+        self.assertEqual((again, len(server.database)), ([None], 1))
+
     def test_where_no_transport_comes_up_register_fires_on_the_next_map_notify(self) -> None:
         """A session was offered: not before it is known that there is none."""
         self.server(map_server_text().replace("tcp:4342", "tcp:4343"))

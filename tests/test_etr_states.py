@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lispmsrt.mapping.etr_registrations import EtrRegistration, EtrRegistrations
 from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
 from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.lcaf import UnknownLcaf
 from lispmsrt.wire.records import Locator, MappingRecord, encode_record
 from lispmsrt.wire.reliable_transport import (
     RefreshScope,
@@ -144,6 +145,17 @@ class EtrCase(SynchronousTestCase):
             self.reject(text)
         self.outcomes.heard.clear()
         return entry
+
+
+class TooLargeTests(EtrCase):
+    """What no Registration could hold."""
+
+    def test_it_is_refused_at_once(self) -> None:
+        """It would cost the session, and all others their registrations."""
+        locators = tuple(Locator(UnknownLcaf(200, bytes(300))) for _ in range(40))
+        record = MappingRecord(EidPrefix.from_text(_EID), 1440, locators)
+        self.assertRaises(ValueError, self.registrations.register, record)
+        self.assertEqual(self.registrations.entries, {})
 
 
 class StateTableTests(EtrCase):

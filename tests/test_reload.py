@@ -127,12 +127,35 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self._registered(), ["10.1.1.0/24", "10.2.1.0/24"])
 
     def test_a_site_removed_loses_everything(self) -> None:
-        """Each registration gets its Rejection; the session stays."""
+        """Each registration gets its Rejection; then the session ends."""
         said = self._reload(site_text("other", "10.9.0.0/16"))
         rejections = {answer[2] for answer in said if answer[0] == "reject"}
         self.assertEqual(rejections, {eid("10.1.1.0/24"), eid("10.2.1.0/24")})
         self.assertEqual(self._registered(), [])
-        self.assertEqual(len(self.server.sessions), 1)
+        self.assertEqual(self.server.sessions, [])
+
+    def test_a_site_that_is_renamed_has_its_etrs_back(self) -> None:
+        """They authenticate anew, and are another site's xTRs then."""
+        self._reload(site_text("campus two", *_WIDE))
+        self.network.run(120)
+        self.assertEqual(self._registered(), ["10.1.1.0/24", "10.2.1.0/24"])
+        (session,) = self.server.sessions
+        assert session.lease is not None
+        self.assertEqual(session.lease.xtr.site, "campus two")
+
+    def test_two_reloads_in_a_row_tell_everybody(self) -> None:
+        """The second begins before the first has judged everything."""
+        config = parse_config(map_server_text(site_text("campus", *_WIDE)))
+        narrow = parse_config(map_server_text(site_text("campus", "10.1.0.0/16")))
+        first = self.server.reload(config.site)
+        second = self.server.reload(narrow.site)
+        self.network.run(5)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self._registered(), ["10.1.1.0/24"])
+        self.assertIn(
+            ("rejected", f"{MAP_SERVER_HOST}:4342", "10.2.1.0/24", 1), self.listener.heard
+        )
 
     def test_a_prefix_that_went_to_another_site_is_rejected(self) -> None:
         """Though it is still configured."""
@@ -230,7 +253,7 @@ class ReloadTests(SynchronousTestCase):
         self.network.run(5)
         self.assertEqual(len(self.server.database), 3002)
         config = parse_config(map_server_text(site_text("campus", "10.2.0.0/16")))
-        self.assertEqual(sum(1 for _ in judge(self.server.registrar, {})), 4)
+        self.assertEqual(sum(1 for _ in judge(self.server.registrar, lambda xtr: None)), 4)
         outcome(self.server.reload(config.site))
         self.network.run(0)
         self.assertEqual(self._registered(), ["10.2.1.0/24"])

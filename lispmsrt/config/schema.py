@@ -5,6 +5,7 @@ Values are frozen once they are validated.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -214,7 +215,7 @@ class EtrMapServerConfig(Section):
     address: SocketText
     key: KeyConfig
     session: SessionMode = SessionMode.AUTO
-    transports: tuple[str, ...] | None = None
+    transports: tuple[str, ...] | None = Field(default=None, min_length=1)
     "endpoint strings in the order in which they are tried; without them, TCP to the address"
     proxy_reply: Flag = True
     merge: Flag = False
@@ -271,10 +272,8 @@ class EtrConfig(Section):
     def _is_consistent(self) -> Self:
         if self.xtr_id is None and self.state_dir is None:
             raise ValueError("give an xtr-id, or a state-dir where one is made and kept")
-        eids = [str(mapping.eid()) for mapping in self.mappings]
-        for eid in eids:
-            if eids.count(eid) > 1:
-                raise ValueError(f"two mappings have the EID-prefix {eid}")
+        if eid := _repeated(str(mapping.eid()) for mapping in self.mappings):
+            raise ValueError(f"two mappings have the EID-prefix {eid}")
         return self
 
     def session_limits(self) -> SessionLimits:
@@ -311,10 +310,8 @@ def make_sites(sites: tuple[SiteConfig, ...]) -> Sites:
     """Return the sites as the mapping service knows them; ValueError when two contradict each
     other.
     """
-    names = [site.name for site in sites]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two sites have the name {name!r}")
+    if name := _repeated(site.name for site in sites):
+        raise ValueError(f"two sites have the name {name!r}")
     prefixes = [
         SitePrefix.of(made, prefix.eid(), prefix.accept_more_specifics)
         for site in sites
@@ -322,6 +319,16 @@ def make_sites(sites: tuple[SiteConfig, ...]) -> Sites:
         for prefix in site.eid_prefix
     ]
     return Sites(prefixes)
+
+
+def _repeated(texts: Iterable[str]) -> str | None:
+    """Return the first that stands twice."""
+    seen: set[str] = set()
+    for text in texts:
+        if text in seen:
+            return text
+        seen.add(text)
+    return None
 
 
 def make_record(mapping: MappingConfig) -> MappingRecord:

@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+MAX_RECORD = 8000
+"""Octets of a record: with MAC and xTR-ID it fits the 8 kB that a Registration may have."""
+
 # The hot path compares with these: looking a member up in its enum costs more than the comparison.
 _NO_STATE = EtrState.NO_STATE
 _ACK_WAIT = EtrState.ACK_WAIT
@@ -123,6 +126,8 @@ class EtrRegistrations:
             record = replace(record, eid=_plain(record.eid))
         eid = eid_wire_form(record.eid)
         wire = encode_record(record)
+        if len(wire) > MAX_RECORD:
+            raise ValueError(f"{record.eid}: {len(wire)} octets of locators and EID are too large")
         entry = self.entries.get(eid)
         if entry is None:
             entry = self.entries[eid] = EtrRegistration(eid, wire)

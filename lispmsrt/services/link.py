@@ -5,11 +5,11 @@ Twisted rim: it joins the sans-IO parts with sockets, Deferreds and the listener
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -112,7 +112,8 @@ class MapServerLink:
         self._wake = wake
         self._limits = etr.session_limits()
         self._tcp = etr.tcp.options()
-        self._waiting: dict[bytes, list[Deferred[None]]] = {}
+        self._registering: dict[bytes, list[Deferred[None]]] = {}
+        self._withdrawing: dict[bytes, list[Deferred[None]]] = {}
         self._protocol: SessionProtocol | None = None
         self._closed: Deferred[None] | None = None
         self._credentials = Credentials(
@@ -149,41 +150,40 @@ class MapServerLink:
     def register(self, record: MappingRecord, *, awaited: bool) -> Deferred[None]:
         """Register at this Map-Server; if ``awaited``, the Deferred fires on its answer."""
         eid = self.registrations.register(record, awaited=awaited)
-        return self._wait_for(eid, awaited)
+        _give_up(self._withdrawing.pop(eid, ()))
+        return self._wait_for(eid, self._registering, awaited)
 
     def withdraw(self, eid_prefix: EidPrefix, *, awaited: bool) -> Deferred[None]:
         """Withdraw at this Map-Server. KeyError when it is not registered."""
         eid = self.registrations.withdraw(eid_prefix, awaited=awaited)
+        _give_up(self._registering.pop(eid, ()))
         if eid not in self.registrations.entries:
-            return self._settle(eid)
-        return self._wait_for(eid, awaited)
+            return succeed(None)
+        return self._wait_for(eid, self._withdrawing, awaited)
 
-    def _wait_for(self, eid: bytes, awaited: bool) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
+    def _wait_for(
+        self, eid: bytes, waiting: dict[bytes, list[Deferred[None]]], awaited: bool
+    ) -> Deferred[None]:
+        answer: Deferred[None] = Deferred()
         if awaited:
-            self._waiting.setdefault(eid, []).append(waiting)
+            waiting.setdefault(eid, []).append(answer)
         if self._protocol is not None:
             self._protocol.wake()
-        return waiting
-
-    def _settle(self, eid: bytes) -> Deferred[None]:
-        self.acknowledged(eid)
-        settled: Deferred[None] = Deferred()
-        settled.callback(None)
-        return settled
+        return answer
 
     # What the Map-Server says
 
     def acknowledged(self, eid: bytes) -> None:
         """An awaited registration or withdrawal holds."""
-        for waiting in self._waiting.pop(eid, ()):
-            waiting.callback(None)
+        for waiting in (self._registering, self._withdrawing):
+            for answer in waiting.pop(eid, ()):
+                answer.callback(None)
 
     def rejected(self, eid: bytes, reason: int) -> None:
         """A registration is refused."""
         eid_prefix = decode_eid_wire_form(eid)
-        for waiting in self._waiting.pop(eid, ()):
-            waiting.errback(RegistrationRejected(eid_prefix, reason))
+        for answer in self._registering.pop(eid, ()):
+            answer.errback(RegistrationRejected(eid_prefix, reason))
         with self._listening():
             self._listener.rejected(self.name, eid_prefix, reason)
 
@@ -262,8 +262,8 @@ class MapServerLink:
             with self._listening():
                 self._listener.session_down(self.name, reason)
         if self._closed is not None:
-            self._closed.callback(None)
-            self._closed = None
+            closed, self._closed = self._closed, None
+            closed.callback(None)
 
     def start(self) -> None:
         """Look for a session from now on."""
@@ -275,14 +275,19 @@ class MapServerLink:
     def stop(self) -> Deferred[None]:
         """Close the session; fires when its transport is gone."""
         self.connector.stop()
-        given_up, self._waiting = self._waiting, {}
-        for waiting in given_up.values():
-            for deferred in waiting:
-                deferred.cancel()
-        closed: Deferred[None] = Deferred()
+        waiting = [*self._registering.values(), *self._withdrawing.values()]
+        self._registering, self._withdrawing = {}, {}
+        for answers in waiting:
+            _give_up(answers)
         if self.session is None:
-            closed.callback(None)
-        else:
-            self._closed = closed
-            self.session.close(CloseReason.SHUTDOWN, self._clock.seconds())
+            return succeed(None)
+        self._closed = Deferred()
+        closed = self._closed
+        self.session.close(CloseReason.SHUTDOWN, self._clock.seconds())
         return closed
+
+
+def _give_up(answers: Iterable[Deferred[None]]) -> None:
+    """Somebody means something else by now: CancelledError tells whoever waited."""
+    for answer in answers:
+        answer.cancel()

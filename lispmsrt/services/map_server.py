@@ -7,6 +7,7 @@ itself is in :mod:`lispmsrt.mapping`, the protocols in :mod:`lispmsrt.session` a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.application.service import Service
@@ -14,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.internet.task import CooperativeTask, Cooperator, SchedulerStopped, TaskStopped
 from twisted.logger import Logger
 
 from lispmsrt.clock import Alarm, MonotonicClock
@@ -33,7 +34,7 @@ from lispmsrt.services.listening import (
     listen_control,
     stop_listening,
 )
-from lispmsrt.services.reconfiguration import Reconfiguration, judge
+from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.sockets import apply_minimum_ttl, apply_tcp_options, pack_address
@@ -106,6 +107,7 @@ class MapServer(Service):
         self._all_closed: Deferred[None] | None = None
         # Not a LoopingCall: making one imports, and so installs, the global reactor.
         self._expiry = Alarm(self._clock, self._expire)
+        self._judging: CooperativeTask[Iterator[None]] | None = None
         self._cooperator = Cooperator(
             scheduler=lambda work: self._clock.callLater(0.0, work), started=False
         )
@@ -244,8 +246,8 @@ class MapServer(Service):
 
     def _expire(self) -> None:
         now = self._clock.seconds()
-        self._expiry.set(now + _EXPIRY_INTERVAL)
-        self.registrar.expire(now)
+        is_more_due = self.registrar.expire(now)
+        self._expiry.set(now if is_more_due else now + _EXPIRY_INTERVAL)
 
     # Another configuration
 
@@ -260,10 +262,19 @@ class MapServer(Service):
         change = Reconfiguration.between(earlier, later)
         for session in self.sessions:
             change.tell(session, now)
-        by_lease = {session.lease: session for session in self.sessions if session.lease}
-        done = self._cooperator.cooperate(judge(self.registrar, by_lease)).whenDone()
-        done.addErrback(lambda failure: failure.trap(SchedulerStopped))  # stopped meanwhile
-        return done.addCallback(lambda _: None)
+        if self._judging is not None:
+            self._judging.stop()  # what it has not judged yet is judged by the newest sites
+        walk = self._cooperator.cooperate(judge(self.registrar, self.armory.session_of))
+        self._judging = walk
+        return walk.whenDone().addCallbacks(
+            lambda _: self._judged(walk),
+            lambda failure: failure.trap(SchedulerStopped, TaskStopped) and None,
+        )
+
+    def _judged(self, walk: CooperativeTask[Iterator[None]]) -> None:
+        if self._judging is walk:
+            self._judging = None
+        part(self.sessions, self.registrar.sites, self._clock.seconds())
 
     def reset(self, session: MapServerSession) -> None:
         """Reset the connection of a session, unread, as if its path had failed."""

@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lispmsrt.mapping.database import EidTable, Lease
+from lispmsrt.mapping.database import EidTable, Xtr
+from lispmsrt.mapping.interfaces import Replaceable
 from lispmsrt.mapping.publisher import eid_of_key
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.sites import Site, SitePrefix, Sites
+from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
 
-__all__ = ["Reconfiguration", "judge"]
+__all__ = ["Reconfiguration", "judge", "part"]
 
 _REJECTED_ONLY = RegistrationRefresh(RefreshScope.EVERYTHING, rejected_only=True)
 
@@ -59,14 +61,23 @@ class Reconfiguration:
             session.refresh(RegistrationRefresh(RefreshScope.COVERED, eid=eid))
 
 
-def judge(registrar: Registrar, by_lease: dict[Lease, MapServerSession]) -> Iterator[None]:
-    """Take out what the sites in force refuse, and tell whose session it came by. Yields between
+def part(sessions: Iterable[MapServerSession], sites: Sites, now: float) -> None:
+    """Close the sessions of sites that are gone: their ETRs may well have another one now."""
+    names = sites.by_name()
+    for session in sessions:
+        if session.lease is not None and session.lease.xtr.site not in names:
+            session.close(CloseReason.SITE_REMOVED, now)
+
+
+def judge(registrar: Registrar, session_of: Callable[[Xtr], Replaceable | None]) -> Iterator[None]:
+    """Take out what the sites in force refuse, and tell the session of whose it was. Yields between
     batches.
     """
     for withdrawals in registrar.reexamine():
         for withdrawal in withdrawals:
-            session = by_lease.get(withdrawal.lease)
-            if session is not None and session.close_reason is None:
+            # Asked for now: sessions come and go while this goes on.
+            session = session_of(withdrawal.lease.xtr)
+            if isinstance(session, MapServerSession):
                 session.withdraw(withdrawal.record, withdrawal.reason)
         yield
 

@@ -52,6 +52,7 @@ class CloseReason(enum.Enum):
     NO_ANSWERS = "Registrations are not answered"
     REPLACED = "a newer session of the same xTR replaced it"
     SHUTDOWN = "we are stopping"
+    SITE_REMOVED = "its site is no longer configured"
     CLEARED = "an operator closed it"
 
 
