@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.mapping import publisher
 from lispmsrt.mapping.database import Lease
-from lispmsrt.mapping.registrar import MAX_LIKENESSES
+from lispmsrt.mapping.likeness import MAX_LIKENESSES
 from lispmsrt.mapping.sites import SitePrefix, Sites
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer

@@ -3,12 +3,14 @@
 An ETR's Registrations differ in nonce, MAC, mask length and EID address; everything else is octet
 for octet what was in the one before. Whatever agrees with a Registration that was accepted the long
 way has passed the same checks, so that only MAC and EID-prefix remain. One of the few files that
-look fast rather than plain: :meth:`lispmsrt.mapping.registrar.Registrar.register_run` is its only
-user.
+look fast rather than plain; what it finds is written by
+:meth:`lispmsrt.mapping.registrar.Registrar.register_run`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from hmac import compare_digest
 from struct import Struct
 
 from lispmsrt.mapping.database import EidTable
@@ -16,15 +18,21 @@ from lispmsrt.mapping.sites import SitePrefix, Sites
 from lispmsrt.mapping.verdicts import Identity
 from lispmsrt.wire.afi import Afi
 from lispmsrt.wire.authentication import AUTHENTICATION_OFFSET, Coverage, Key
+from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
+from lispmsrt.wire.record_walk import EID_OFFSET
 
-__all__ = ["HEAD", "MASK_OCTET", "Likeness"]
+__all__ = ["MAX_LIKENESSES", "Likeness", "Likenesses"]
 
 HEAD = Struct("!IQI")  # first word, nonce, and key ID, algorithm ID and length of the MAC together
+
+MAX_LIKENESSES = 16
+"""Kinds of Registration, by their size, that are remembered per session."""
 
 MASK_OCTET = 5
 """Where the mask length stands in a record."""
 
+_REGISTRATION = 17
 _WHOLE_MESSAGE = Coverage.WHOLE_MESSAGE
 _USE_TTL = RegisterFlag.USE_TTL
 _OCTETS = {int(Afi.IPV4): 4, int(Afi.IPV6): 16, int(Afi.MAC): 6}
@@ -114,3 +122,73 @@ class Likeness:
         self.secret = secret
         self.table = table
         self.flags = flags
+
+
+class Likenesses:
+    """What accepted Registrations of one session looked like, by their size."""
+
+    __slots__ = ("_by_size",)
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, Likeness] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_size)
+
+    def remember(self, size: int, like: Likeness) -> None:
+        """Take ``like`` for Registrations of this many octets from now on."""
+        if len(self._by_size) >= MAX_LIKENESSES:
+            self._by_size.clear()
+        self._by_size[size] = like
+
+    def run(
+        self, sites: Sites, data: bytes, frames: Sequence[Frame], first: int
+    ) -> Iterator[tuple[Likeness, int, int, bytes, bytes]]:
+        """Check the Registrations from ``frames[first]`` on, as long as each is like one before.
+
+        Yields likeness, prefix length, prefix key, record and EID wire form of each. Ends at the
+        first that differs in any way, or is not authentic.
+        """
+        unpack_head, from_bytes = HEAD.unpack_from, int.from_bytes
+        size = -1
+        for position in range(first, len(frames)):
+            kind, _message_id, start, end = frames[position]
+            if end - start != size:
+                size = end - start
+                found = self._by_size.get(size)
+                if found is None or found.sites is not sites:
+                    return
+                like = found
+                # Everything is hoisted: this loop is where a Map-Server spends its life.
+                body_at, zeros, mac_of = like.body_at, like.zeros, like.secret.mac
+                like_word, like_keys = like.word, like.keys
+                before_mask, from_mask, suffix = like.before_mask, like.from_mask, like.suffix
+                address_at, address_end, width = like.address_at, like.address_end, like.width
+                prefix_length, prefix_key = like.prefix_length, like.prefix_key
+                takes_more_specifics = like.accept_more_specifics
+                record_size = like.record_size
+            word, _nonce, keys = unpack_head(data, start)
+            at = start + body_at
+            body = data[at:end]
+            if not (
+                kind == _REGISTRATION
+                and word == like_word
+                and keys == like_keys
+                and body.startswith(before_mask)
+                and body.startswith(from_mask, 6)
+                and body.endswith(suffix)
+            ):
+                return
+            length = body[MASK_OCTET]
+            above = length - prefix_length
+            if length > width or above < 0 or (above and not takes_more_specifics):
+                return
+            address = from_bytes(body[address_at:address_end], "big")
+            key = address >> width - length | 1 << length
+            if key >> above != prefix_key:
+                return
+            mac_at = start + AUTHENTICATION_OFFSET
+            if not compare_digest(mac_of(data[start:mac_at] + zeros + body), data[mac_at:at]):
+                return
+            eid = body[5:6] + body[EID_OFFSET:address_end]
+            yield like, length, key, body[:record_size], eid

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from hmac import compare_digest
 from itertools import islice
 
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.expiry import ExpiryWheel
-from lispmsrt.mapping.likeness import HEAD, MASK_OCTET, Likeness
+from lispmsrt.mapping.likeness import Likeness, Likenesses
 from lispmsrt.mapping.policy import identify, judge
 from lispmsrt.mapping.sites import Site, Sites
 from lispmsrt.mapping.verdicts import Change, Identity, Verdict, Withdrawal
-from lispmsrt.wire.authentication import AUTHENTICATION_OFFSET
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
-from lispmsrt.wire.record_walk import EID_OFFSET, RecordSpan, walk_records
+from lispmsrt.wire.record_walk import RecordSpan, walk_records
 from lispmsrt.wire.records import NO_EXPIRY
 
-__all__ = ["MAX_LIKENESSES", "MAX_REGISTRATIONS", "REGISTRATION_TIMEOUT", "Registrar"]
+__all__ = ["MAX_REGISTRATIONS", "REGISTRATION_TIMEOUT", "Registrar"]
 
 REGISTRATION_TIMEOUT = 180.0
 """Seconds that a registration lasts without its ETR being heard (RFC 9301 §8.2; after a lost
@@ -39,13 +37,6 @@ all.
 EXPIRY_BATCH = 10_000
 """Items, and registrations of one lost session, that are ended at one go: some 30 ms."""
 
-MAX_LIKENESSES = 16
-"""Kinds of Registration, by their size, that are remembered per session."""
-
-_REGISTRATION = 17
-unpack_head = HEAD.unpack_from
-from_bytes = int.from_bytes
-new_change = tuple.__new__  # half of what Change(...) costs
 _KEPT_FLAGS = (
     RegisterFlag.PROXY_REPLY
     | RegisterFlag.SECURITY
@@ -84,8 +75,8 @@ class Registrar:
         self._over_udp: dict[Xtr, Lease] = {}
         self._wheel: ExpiryWheel[Registration | Lease] = ExpiryWheel()
         self._flags: dict[int, int] = {}
-        self._likenesses: dict[Lease, dict[int, Likeness]] = {}
-        "what accepted Registrations of a live session looked like, by their size"
+        self._likenesses: dict[Lease, Likenesses] = {}
+        "what accepted Registrations of a live session looked like"
 
     # Who is it
 
@@ -136,58 +127,22 @@ class Registrar:
         changes: list[Change] = []
         held = lease.held
         room = self._limit - self._count
-        size = -1
-        for position in range(first, len(frames)):
-            kind, _message_id, start, end = frames[position]
-            if end - start != size:
-                size = end - start
-                like = likenesses.get(size)
-                if like is None or like.sites is not self._sites:
-                    break
-                # Everything is hoisted: this loop is where a Map-Server spends its life.
-                body_at, zeros, mac_of = like.body_at, like.zeros, like.secret.mac
-                like_word, like_keys = like.word, like.keys
-                before_mask, from_mask, suffix = like.before_mask, like.from_mask, like.suffix
-                address_at, address_end, width = like.address_at, like.address_end, like.width
-                record_size, flags, table = like.record_size, like.flags, like.table
-                prefix_length, prefix_key = like.prefix_length, like.prefix_key
-                takes_more_specifics = like.accept_more_specifics
-                entries, put = table.entries, table.put
-            word, _nonce, keys = unpack_head(data, start)
-            at = start + body_at
-            body = data[at:end]
-            if not (
-                kind == _REGISTRATION
-                and word == like_word
-                and keys == like_keys
-                and body.startswith(before_mask)
-                and body.startswith(from_mask, 6)
-                and body.endswith(suffix)
-            ):
-                break
-            length = body[MASK_OCTET]
-            above = length - prefix_length
-            if length > width or above < 0 or (above and not takes_more_specifics):
-                break
-            address = from_bytes(body[address_at:address_end], "big")
-            key = address >> width - length | 1 << length
-            if key >> above != prefix_key:
-                break
-            mac_at = start + AUTHENTICATION_OFFSET
-            if not compare_digest(mac_of(data[start:mac_at] + zeros + body), data[mac_at:at]):
-                break
-            record = body[:record_size]
-            current = entries.get(key)
+        for like, length, key, record, eid in likenesses.run(self._sites, data, frames, first):
+            table = like.table
+            current = table.entries.get(key)
             if current is None:
                 if len(changes) >= room:
                     break
-                registration = Registration(record, lease, flags, now, None)
-                put(length, key, registration)
+                registration = Registration(record, lease, like.flags, now, None)
+                table.put(length, key, registration)
                 held[registration] = None
-                changes.append(new_change(Change, (table, length, key, None, registration, None)))
-            elif current.lease is not lease or current.record != record or current.flags != flags:
+                # Half of what Change(...) costs.
+                changes.append(
+                    tuple.__new__(Change, (table, length, key, None, registration, None))
+                )
+            elif not _is_held(current, lease, record, like.flags):
                 break
-            accepted.append(body[5:6] + body[EID_OFFSET:address_end])
+            accepted.append(eid)
         self._count += len(changes)
         if changes and self._on_changes is not None:
             self._on_changes(changes)
@@ -212,10 +167,7 @@ class Registrar:
         )
         if like is None:
             return
-        likenesses = self._likenesses.setdefault(lease, {})
-        if len(likenesses) >= MAX_LIKENESSES:
-            likenesses.clear()
-        likenesses[end - start] = like
+        self._likenesses.setdefault(lease, Likenesses()).remember(end - start, like)
 
     # From a session or UDP, authentic by now
 
@@ -490,6 +442,11 @@ class Registrar:
         del lease.held[registration]
         if not lease.held and self._over_udp.get(lease.xtr) is lease:
             del self._over_udp[lease.xtr]
+
+
+def _is_held(current: Registration, lease: Lease, record: bytes, flags: int) -> bool:
+    """Whether a live session holds exactly this already."""
+    return current.lease is lease and current.record == record and current.flags == flags
 
 
 def _is_anonymous_over_udp(lease: Lease) -> bool:
