@@ -45,7 +45,7 @@ __all__ = ["KEEPALIVE", "PORT", "EtrHost", "Network", "ServerHost", "Stream"]
 PORT = 4342
 
 KEEPALIVE = 40.0
-"""Seconds after which an idle transport notices that its peer is gone (PROTOCOL.md A.6)."""
+"""Seconds after which an idle transport notices that its peer is gone (docs/draft.rst)."""
 
 _LONG_ENOUGH = 60.0
 _MAX_TURNS = 20_000

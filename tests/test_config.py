@@ -57,7 +57,7 @@ site-id = 1
 [[etr.map-server]]
 address = "127.0.0.1:4342"
 key = { id = 0, algorithm = "hmac-sha-256-128", secret = "campus secret" }
-session = "auto"                                          # off | auto | always (A.5)
+session = "auto"                                          # off | auto | always
 transports = ["tcp:127.0.0.1:4342:bindAddress=127.0.0.2"] # tried in this order
 
 [[etr.mapping]]
@@ -163,7 +163,7 @@ class DefaultTests(SynchronousTestCase):
     """What is meant where nothing is said."""
 
     def test_map_server(self) -> None:
-        """Every option that PROTOCOL.md's decisions name."""
+        """Every option that docs/draft.rst names."""
         config = _map_server("[map-server]")
         self.assertEqual([str(address) for address in config.control], ["0.0.0.0:4342"])
         self.assertEqual(config.reliable_transport, ("tcp:4342",))
@@ -248,7 +248,7 @@ class DefaultTests(SynchronousTestCase):
             self.assertEqual(mapping(f'action = "{name}"').action, action)
 
     def test_ports_of_transports(self) -> None:
-        """PROTOCOL.md A.11: TCP, TLS and SCTP 4342, QUIC 4343."""
+        """docs/draft.rst, Ports: TCP, TLS and SCTP 4342, QUIC 4343."""
         self.assertEqual(
             DEFAULT_PORTS,
             {"tcp": "4342", "tcp6": "4342", "tls": "4342", "quic": "4343", "sctp": "4342"},

@@ -36,7 +36,7 @@ ACK                        |              |              |              | Stable
 Rejection                  |              |              | Rejected     | Rejected     |
 periodic timer             |              | Periodic A5  |              |              |
 """
-"""PROTOCOL.md A.8, copied by hand; an empty cell leaves everything as it is."""
+"""K07 §6.2 (docs/draft.rst), copied by hand; an empty cell leaves everything as it is."""
 
 _STATES = {
     "No state": EtrState.NO_STATE,
@@ -162,7 +162,7 @@ class StateTableTests(EtrCase):
     """Every (state, event) pair."""
 
     def test_every_pair_of_the_table(self) -> None:
-        """Next state and action are those of PROTOCOL.md A.8."""
+        """Next state and action are those of the draft."""
         cells = _read_table()
         self.assertEqual(len(cells), 5 * 11)
         for (state, event), (next_state, action) in cells.items():

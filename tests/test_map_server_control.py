@@ -203,7 +203,7 @@ class SilenceTests(ControlCase):
 
 
 class ArmingTests(ControlCase):
-    """A.5, and rules 1 to 3 of A.6."""
+    """The r bit, and Arming 1 to 3."""
 
     def test_r_is_not_mirrored_where_no_session_is_offered(self) -> None:
         """Nobody is told to connect to nothing."""
@@ -328,7 +328,7 @@ class ArmingTests(ControlCase):
 
 
 class ReplayTests(ControlCase):
-    """A.9."""
+    """Nonces."""
 
     def test_same_source_gets_the_same_map_notify_again(self) -> None:
         """Its Map-Notify was lost. Nothing is registered or armed again."""

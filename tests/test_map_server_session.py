@@ -157,7 +157,7 @@ class EveryMessageTests(SessionCase):
 
 
 class RegistrationTests(SessionCase):
-    """A.4 and A.7."""
+    """Layouts and what a Registration means."""
 
     def test_start_asks_for_everything(self) -> None:
         """Scope 0, exactly 15 octets, message IDs from 1."""
@@ -302,7 +302,7 @@ class RegistrationTests(SessionCase):
 
 
 class BindingTests(SessionCase):
-    """A.6, Arming 5 to 9."""
+    """Arming 5 to 9."""
 
     def test_probation(self) -> None:
         """30 seconds without a valid Registration, whatever else is sent."""

@@ -343,7 +343,7 @@ class ControlProtocolTests(SynchronousTestCase):
         )
 
     def test_ipv4_on_an_ipv6_socket_is_ipv4_inside_and_mapped_outside(self) -> None:
-        """An xTR is the same one by whichever socket it comes (PROTOCOL.md A.6)."""
+        """An xTR is the same one by whichever socket it comes (docs/draft.rst)."""
         protocol = self._protocol(socket.AF_INET6)
         self.control.output = [(b"answer", (ip("192.0.2.1"), 5000)), (b"x", (ip("2001:db8::1"), 1))]
         protocol.datagramReceived(b"question", ("::ffff:192.0.2.1", 5000))

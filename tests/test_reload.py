@@ -1,4 +1,4 @@
-"""Sites and keys that change while sessions are up: what PROTOCOL.md A.7 says goes out then."""
+"""Sites and keys that change while sessions are up: what the draft says goes out then."""
 
 from __future__ import annotations
 

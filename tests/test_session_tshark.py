@@ -182,7 +182,7 @@ class SessionInTsharkTests(SynchronousTestCase):
         self.assertEqual({kind for kind, _id, _data in self._sent(ETR_HOST)}, {_REGISTRATION})
 
     def test_udp_comes_first_with_r_and_is_answered_with_r(self) -> None:
-        """Map-Register, Map-Notify, then TCP (PROTOCOL.md A.5 and A.6)."""
+        """Map-Register, Map-Notify, then TCP (docs/draft.rst)."""
         first, second, third = self.rows[:3]
         self.assertEqual((first["ip.src"], first["lisp.type"]), ([ETR_HOST], ["3"]))
         self.assertEqual(int(first["lisp.mreg.res"][0], 0) & _R_IN_REGISTER, _R_IN_REGISTER)

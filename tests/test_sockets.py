@@ -57,7 +57,7 @@ class TcpOptionsTests(SynchronousTestCase):
         self.assertEqual(tuple(handle.getsockopt(*option) for option in options), expected)
 
     def test_defaults_are_those_of_the_protocol_notes(self) -> None:
-        """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (PROTOCOL.md A.6)."""
+        """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (docs/draft.rst)."""
         handle = self._socket()
         apply_tcp_options(_Transport(handle), TcpOptions())
         self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
