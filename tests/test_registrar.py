@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.mapping import registrar
 from lispmsrt.mapping.database import Lease, Xtr
+from lispmsrt.mapping.policy import judge
 from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import Identity, Verdict
@@ -404,7 +405,7 @@ class UdpTests(RegistrarCase):
         """Judged one by one."""
         message = Etr().map_register(record(_EID), record("172.16.0.0/12"))
         data, _start, _end, register = span_of(message)
-        verdicts = [self.registrar.judge(self.office, data, one) for one in register[5]]
+        verdicts = [judge(self.registrar.sites, self.office, data, one) for one in register[5]]
         self.assertEqual(verdicts, [_ACCEPTED, _NO_SITE])
 
     def test_judging_changes_nothing(self) -> None:
@@ -417,7 +418,7 @@ class UdpTests(RegistrarCase):
             record(_EID, bad), record(_EID, bad, ttl=0), record(_EID), record(strange)
         )
         data, _start, _end, register = span_of(message)
-        verdicts = [self.registrar.judge(strict, data, one) for one in register[5]]
+        verdicts = [judge(self.registrar.sites, strict, data, one) for one in register[5]]
         self.assertEqual(verdicts, [_BAD_LOCATORS, _ACCEPTED, _ACCEPTED, _NO_SITE])
         self.assertEqual(len(self.registrar.database), 0)
         self.over_udp(Etr(), record(_EID, bad), verdict=_BAD_LOCATORS)

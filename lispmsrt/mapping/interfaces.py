@@ -49,9 +49,6 @@ class Registers(Identifies, Protocol):
 class RegistersOverUdp(Identifies, Protocol):
     """Registers for Map-Registers over UDP."""
 
-    def judge(self, site: Site, data: bytes, span: RecordSpan) -> Verdict:
-        """Tell what would become of a record, and change nothing."""
-
     def enter_over_udp(
         self,
         xtr: Xtr,

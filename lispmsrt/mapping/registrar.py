@@ -101,13 +101,16 @@ class Registrar:
         """
         record = register[5][0]
         identity = self.identify(data, start, end, register)
-        if type(identity) is not Identity:
-            return self._refuse(lease, record, identity)  # type: ignore[arg-type]
+        if isinstance(identity, Verdict):
+            return self._refuse(lease, record, identity)
         if identity.ids != lease.xtr.ids or identity.site.name != lease.xtr.site:
             # Another xTR than the one that the session is bound to: nothing of the bound one is
             # touched.
             return OTHER
-        verdict = self.enter(lease, identity.site, data, record, register[0], now, None)
+        _at, ttl, *_, locators, record_end = record
+        if ttl and not identity.site.allows_locators(data[locators:record_end]):
+            return self._refuse(lease, record, BAD_LOCATORS)
+        verdict = self._enter(lease, data, record, register[0], now, None)
         if verdict is ACCEPTED:
             self._remember_likeness(lease, identity, data, start, end, register)
         return verdict
@@ -169,28 +172,22 @@ class Registrar:
             return
         self._likenesses.setdefault(lease, Likenesses()).remember(end - start, like)
 
-    # From a session or UDP, authentic by now
+    # From a session or UDP, authentic and allowed by now
 
-    def enter(
+    def _enter(
         self,
         lease: Lease,
-        site: Site,
         data: bytes,
         span: RecordSpan,
         word: int,
         now: float,
         deadline: float | None,
     ) -> Verdict:
-        """Register or withdraw one record whose message is authentic and from ``site``.
-
-        ``deadline`` is None on a live session.
-        """
-        start, ttl, instance_id, afi, length, key, locators, end = span
+        """Register or withdraw one record; ``deadline`` is None on a live session."""
+        start, ttl, instance_id, afi, length, key, _locators, end = span
         table = self.database.table(instance_id, afi)
         if not ttl:
             return self._withdraw(lease, table, length, key)
-        if site.allowed_rlocs and not site.allows_locators(data[locators:end]):
-            return self._refuse(lease, span, BAD_LOCATORS)
         record = data[start:end]
         flags = word & _KEPT_FLAGS
         flags = self._flags.setdefault(flags, flags)  # one int object for all
@@ -226,12 +223,6 @@ class Registrar:
 
     # From UDP
 
-    def judge(self, site: Site, data: bytes, span: RecordSpan) -> Verdict:
-        """Tell what would become of a record in an authentic message of ``site``, and change
-        nothing.
-        """
-        return judge(self._sites, site, data, span)
-
     def enter_over_udp(
         self,
         xtr: Xtr,
@@ -247,7 +238,7 @@ class Registrar:
 
         ``source`` is address and port, for people.
         """
-        verdict = self.judge(site, data, span)
+        verdict = judge(self._sites, site, data, span)
         if verdict is not ACCEPTED:
             self.counters[f"refused over UDP: {verdict.name}"] += 1
             return verdict
@@ -258,7 +249,7 @@ class Registrar:
         ttl = span[1]
         # RFC 9301 §5.6, T bit: the record TTL is the timeout.
         lasts = 60.0 * ttl if word & _USE_TTL and ttl != NO_EXPIRY else self._timeout
-        verdict = self.enter(lease, site, data, span, word, now, now + lasts)
+        verdict = self._enter(lease, data, span, word, now, now + lasts)
         if lease.held:
             self._over_udp[xtr] = lease
         return verdict

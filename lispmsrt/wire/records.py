@@ -26,7 +26,6 @@ from lispmsrt.wire.reader import Reader
 __all__ = [
     "NO_EXPIRY",
     "RECORD_LAYOUT",
-    "TTL_WITHDRAW",
     "UNUSABLE_PRIORITY",
     "Action",
     "Locator",
@@ -44,9 +43,6 @@ _LOCATOR = Struct("!BBBBH")  # priority, weight, multicast priority and weight, 
 
 NO_EXPIRY = 0xFFFFFFFF
 """TTL that leaves it to the receiver how long to keep the record."""
-
-TTL_WITHDRAW = 0
-"""TTL that removes the mapping."""
 
 UNUSABLE_PRIORITY = 255
 """A locator of this priority must not be used."""
