@@ -12,10 +12,14 @@ __all__ = [
     "apply_tcp_options",
     "pack_address",
     "set_receive_buffer",
+    "tcp_socket_below",
 ]
 
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
+
+_MAX_WRAPPERS = 8
+"""More transports are never stacked; a ring of them must not hold us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,23 @@ class TcpOptions:
     "GTSM (RFC 5082): drop segments that crossed more than 255 minus this many routers; 0 is off"
 
 
+def tcp_socket_below(transport: object) -> socket.socket | None:
+    """Return the TCP socket that a transport runs over, through wrappers (TLS) that have it as
+    their ``transport``; None where there is none.
+    """
+    for _wrapper in range(_MAX_WRAPPERS):
+        handle = getattr(transport, "getHandle", lambda: None)()
+        if isinstance(handle, socket.socket):
+            protocol = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+            return handle if protocol == socket.IPPROTO_TCP else None
+        transport = getattr(transport, "transport", None)
+    return None
+
+
 def apply_tcp_options(transport: object, options: TcpOptions) -> None:
-    """Set the options on a TCP connection; leave other transports alone."""
-    handle = getattr(transport, "getHandle", lambda: None)()
-    if not isinstance(handle, socket.socket) or handle.family not in (
-        socket.AF_INET,
-        socket.AF_INET6,
-    ):
+    """Set the options on the TCP connection below a transport; leave other transports alone."""
+    handle = tcp_socket_below(transport)
+    if handle is None:
         return
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

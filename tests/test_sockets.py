@@ -14,6 +14,7 @@ from lispmsrt.sockets import (
     pack_address,
     set_minimum_ttl,
     set_receive_buffer,
+    tcp_socket_below,
 )
 
 
@@ -25,8 +26,9 @@ class _Port:
 
 
 class _Transport:
-    def __init__(self, handle: object) -> None:
+    def __init__(self, handle: object, below: object = None) -> None:
         self._handle = handle
+        self.transport = below
 
     def getHandle(self) -> object:
         return self._handle
@@ -103,14 +105,45 @@ class TcpOptionsTests(SynchronousTestCase):
         apply_minimum_ttl(object(), TcpOptions(minimum_ttl=255))
 
     def test_other_transports_are_left_alone(self) -> None:
-        """QUIC has no handle, TLS one that is no socket, a UNIX socket no TCP options."""
+        """QUIC has no handle, a UNIX socket no TCP options, and UDP is not TCP."""
+        udp = self._socket(kind=socket.SOCK_DGRAM)
         for transport in (
             object(),
             _Transport(None),
-            _Transport("a TLS connection"),
+            _Transport("something of OpenSSL"),
             _Transport(self._socket(socket.AF_UNIX)),
+            _Transport(udp),
         ):
+            self.assertIsNone(tcp_socket_below(transport))
             apply_tcp_options(transport, TcpOptions())
+        self.assertEqual(udp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
+
+    def test_sctp_is_left_alone(self) -> None:
+        """Its sockets are of the same families and kinds; the kernel says what they are."""
+
+        class Sctp(socket.socket):
+            def getsockopt(self, level: int, option: int) -> int:  # type: ignore
+                assert (level, option) == (socket.SOL_SOCKET, socket.SO_PROTOCOL)
+                return socket.IPPROTO_SCTP
+
+        with Sctp(socket.AF_INET, socket.SOCK_STREAM) as handle:
+            self.assertIsNone(tcp_socket_below(_Transport(handle)))
+            apply_tcp_options(_Transport(handle), TcpOptions())
+
+    def test_socket_below_other_transports_is_found(self) -> None:
+        """As TLS has its TCP connection: its own handle is no socket."""
+        handle = self._socket()
+        tls = _Transport("something of OpenSSL", below=_Transport(handle))
+        for transport in (tls, _Transport(None, below=tls)):
+            self.assertIs(tcp_socket_below(transport), handle)
+        apply_tcp_options(tls, TcpOptions())
+        self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
+
+    def test_ring_of_transports_has_no_socket(self) -> None:
+        """The search comes to an end."""
+        ring = _Transport(None)
+        ring.transport = ring
+        self.assertIsNone(tcp_socket_below(ring))
 
 
 class ReceiveBufferTests(SynchronousTestCase):

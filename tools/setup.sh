@@ -1,7 +1,7 @@
 #!/bin/sh
 # Set up what a make target needs, and do nothing (fast) when it is there.
 #
-#   tools/setup.sh demo       .venv with the package
+#   tools/setup.sh demo       .venv with the package and its transports, the SCTP of user space
 #   tools/setup.sh lint       .venv with the package and the linters
 #   tools/setup.sh test       .venv with what the tests need, and the Debian packages that judge us
 #   tools/setup.sh internet   .venv with the package, and the Debian packages that hold the data
@@ -54,16 +54,24 @@ apt_install() {
         apt_get install -y --no-install-recommends "$@"
 }
 
+has_debian() {
+    case $1 in
+        libloc-database) [ -e /var/lib/location/database.db ] ;;
+        libusrsctp2) ldconfig -p 2>/dev/null | grep -q libusrsctp || /sbin/ldconfig -p | grep -q libusrsctp ;;
+        user-mode-linux) command -v linux.uml >/dev/null 2>&1 ;;
+        nftables) command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] ;;
+        iproute2) command -v ip >/dev/null 2>&1 || [ -x /sbin/ip ] ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
 # need_debian WHAT-FOR PACKAGE...: install what is missing, or say what to run.
 need_debian() {
     what_for=$1
     shift
     missing=
     for package in "$@"; do
-        case $package in
-            libloc-database) [ -e /var/lib/location/database.db ] || missing="$missing $package" ;;
-            *) command -v "$package" >/dev/null 2>&1 || missing="$missing $package" ;;
-        esac
+        has_debian "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
     if is_root && command -v apt-get >/dev/null 2>&1; then
@@ -72,7 +80,7 @@ need_debian() {
         return 0
     fi
     sentence="missing for $what_for:$missing; install with \`sudo apt-get install$missing\`."
-    if [ "$what_for" = "the tests" ] && [ -z "${CI:-}" ]; then
+    if [ "$what_for" != "make internet" ] && [ -z "${CI:-}" ]; then
         say "$sentence Going on without."
     else
         die "$sentence"
@@ -191,12 +199,22 @@ remove_venv() {
     fi
 }
 
+# pysctp comes built for these only; elsewhere it wants a compiler and libsctp-dev.
+transports() {
+    built='import platform, sys; sys.exit(platform.machine() != "x86_64" or sys.version_info > (3, 14))'
+    if "$(choose_python)" -c "$built"; then echo quic,sctp; else echo quic; fi
+}
+
 case $target in
-    demo) need_venv "" ;;
-    lint) need_venv lint ;;
+    demo)
+        need_venv "$(transports)"
+        need_debian "SCTP in user space" libusrsctp2
+        ;;
+    lint) need_venv lint,quic ;;
     test)
-        need_venv test
-        need_debian "the tests" tshark location libloc-database
+        need_venv "test,$(transports)"
+        need_debian "the tests" tshark location libloc-database libusrsctp2 user-mode-linux \
+            nftables iproute2 openssl
         ;;
     internet)
         need_venv ""

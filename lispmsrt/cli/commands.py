@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import lispmsrt
-from lispmsrt.cli import check_config, demo
+from lispmsrt.cli import check_config, demo, make_certificate
 
 __all__ = ["Command", "main"]
 
@@ -34,6 +34,7 @@ class Command(Protocol):
 COMMANDS: Mapping[str, Command] = {
     "check-config": check_config,
     "demo": demo,
+    "make-certificate": make_certificate,
 }
 
 

@@ -1,0 +1,59 @@
+"""What these transports agree on with whoever uses them, beyond Twisted's own interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IAddress
+from zope.interface import Interface, implementer
+
+__all__ = [
+    "IAdmission",
+    "ISpeaksFirst",
+    "StreamAddress",
+    "TransportUnavailable",
+    "admission_of",
+]
+
+
+class IAdmission(Interface):
+    """A factory that takes connections from some addresses only.
+
+    The endpoints here ask it before they make any state for a peer, and again in ``buildProtocol``
+    it may refuse. A factory that does not provide it takes everybody.
+    """
+
+    def admits(host: str) -> bool:  # noqa: N805
+        """Whether a connection from this address may begin now. What is refused the factory
+        counts.
+        """
+
+
+class ISpeaksFirst(Interface):
+    """A client's transport whose server hears nothing of it, and can't write, before it has written
+    (a QUIC stream that the client opens).
+    """
+
+
+class TransportUnavailable(Exception):  # noqa: N818
+    """This machine can't do it at all: no such protocol in its kernel. The text is one sentence.
+
+    A server goes on without, a client with its next transport.
+    """
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class StreamAddress:
+    """Where a stream ends. ``type`` is the transport: QUIC, SCTP."""
+
+    type: str
+    host: str
+    port: int
+
+
+def admission_of(factory: object) -> Callable[[str], bool]:
+    """Return the question to ask before anything is done for a peer's address."""
+    admission = IAdmission(factory, None)
+    return admission.admits if admission is not None else lambda host: True

@@ -1,0 +1,69 @@
+"""The values in an endpoint string: text in, what it means or a ValueError of one sentence out."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lispmsrt.sockets import pack_address
+
+__all__ = [
+    "addresses",
+    "choice",
+    "ip_address",
+    "number",
+    "port_number",
+    "readable_file",
+    "seconds",
+]
+
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+def port_number(text: str, name: str = "port") -> int:
+    """Return a port number, 0 to 65535."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise ValueError(f"{name}={text}: not a port number")
+    return int(text)
+
+
+def number(text: str, name: str, *, at_least: int, at_most: int) -> int:
+    """Return a whole number."""
+    if not (text.isascii() and text.isdigit() and at_least <= int(text) <= at_most):
+        raise ValueError(f"{name}={text}: not a number from {at_least} to {at_most}")
+    return int(text)
+
+
+def seconds(text: str, name: str, *, at_least: float, at_most: float) -> float:
+    """Return a time in seconds."""
+    if _DECIMAL.fullmatch(text) is None or not at_least <= float(text) <= at_most:
+        raise ValueError(f"{name}={text}: not a number of seconds from {at_least:g} to {at_most:g}")
+    return float(text)
+
+
+def ip_address(text: str, name: str) -> str:
+    """Return an IPv4 or IPv6 address as it was written."""
+    if pack_address(text) is None:
+        raise ValueError(f"{name}={text}: not an IPv4 or IPv6 address")
+    return text
+
+
+def addresses(text: str, name: str) -> tuple[str, ...]:
+    """Return addresses that stand with commas between them."""
+    return tuple(ip_address(part.strip(), name) for part in text.split(","))
+
+
+def choice(text: str, name: str, *choices: str) -> str:
+    """Return one of several words."""
+    if text not in choices:
+        raise ValueError(f"{name}={text}: must be one of {', '.join(choices)}")
+    return text
+
+
+def readable_file(text: str, name: str) -> str:
+    """Return the path of a file that can be read."""
+    try:
+        with open(text, "rb"):
+            return os.path.abspath(text)  # a daemon changes its directory
+    except OSError as failure:
+        raise ValueError(f"{name}={text}: can't be read: {failure.strerror}") from None

@@ -1,0 +1,1 @@
+"""TLS 1.3 over TCP, with certificates of one or both sides."""

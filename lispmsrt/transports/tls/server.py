@@ -1,0 +1,168 @@
+"""The listening end of ``tls13:`` endpoint strings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lispmsrt.transports.gate import Gate, Reset
+from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes
+from lispmsrt.transports.interfaces import admission_of
+from lispmsrt.transports.tls.failures import TlsFailed
+from lispmsrt.transports.tls.stream import SecuredStream
+
+__all__ = ["TlsGate", "TlsServerEndpoint"]
+
+_LOG_INTERVAL = 1.0
+"""Seconds between two lines about failed handshakes: whoever is admitted can fail without end."""
+
+
+@implementer(IStreamServerEndpoint)
+class TlsServerEndpoint:
+    """Listens for TLS connections."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        interface: str,
+        contexts: CertificateOptions,
+        *,
+        backlog: int = 50,
+        limits: HandshakeLimits | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._tcp = TCP4ServerEndpoint(reactor, port, backlog, interface)
+        self._contexts = contexts
+        self._limits = limits
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        gate = TlsGate(protocolFactory, self._contexts, self._reactor, self._limits)
+        listening: Deferred[IListeningPort] = self._tcp.listen(gate)
+        return listening
+
+
+class TlsGate(Gate):
+    """Who comes in by TCP gets a TLS connection, or a reset before a single octet of TLS."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        application: IProtocolFactory,
+        contexts: CertificateOptions,
+        reactor: Any,
+        limits: HandshakeLimits | None = None,
+    ) -> None:
+        super().__init__(application)
+        self.handshakes = Handshakes(limits)
+        self._admits = admission_of(application)
+        self._reactor = reactor
+        self._tls = TLSMemoryBIOFactory(_Contexts(contexts), False, _Streams(self), reactor)
+        self._latest_line = -math.inf
+
+    def buildProtocol(self, addr: Any) -> IProtocol:
+        if not (self._admits(addr.host) and self.handshakes.begin(addr.host)):
+            return Reset()
+        return self._tls.buildProtocol(addr)
+
+    def stream(self, addr: Any) -> SecuredStream:
+        """Return what TLS is to carry for a peer whose handshake has been counted."""
+        handshake = _Handshake(self, addr)
+        return handshake.stream
+
+    def build(self, addr: Any) -> IProtocol | None:
+        """Ask the application for its protocol."""
+        return self.application.buildProtocol(addr)
+
+    def over(self, addr: Any, reason: Failure | None) -> None:
+        """One handshake less, and why it failed."""
+        self.handshakes.end(addr.host)
+        if reason is None:
+            return
+        self.handshakes.counters["handshakes failed"] += 1
+        now = self._reactor.seconds()
+        # The reactor's clock may be stepped back.
+        if not 0.0 <= now - self._latest_line < _LOG_INTERVAL:
+            self._latest_line = now
+            self._log.info(
+                "TLS handshake with {host} port {port} failed: {reason}",
+                host=addr.host,
+                port=addr.port,
+                reason=reason.getErrorMessage(),
+            )
+
+    def call_later(self, ring: Any) -> IDelayedCall:
+        """Ring when a handshake has taken too long."""
+        call: IDelayedCall = self._reactor.callLater(self.handshakes.limits.timeout, ring)
+        return call
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _Contexts:
+    """Makes the TLS connection of each client."""
+
+    def __init__(self, options: CertificateOptions) -> None:
+        self._options = options
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        connection = self._options.serverConnectionForTLS(tlsProtocol)
+        stream = tlsProtocol.wrappedProtocol
+        assert isinstance(stream, SecuredStream)
+        stream.watch_verification(connection)
+        return connection
+
+
+class _Streams(Factory):
+    """The factory that TLS asks, once a connection was let in."""
+
+    noisy = False
+
+    def __init__(self, gate: TlsGate) -> None:
+        self._gate = gate
+
+    def buildProtocol(self, addr: Any) -> SecuredStream:
+        return self._gate.stream(addr)
+
+
+class _Handshake:
+    """One handshake: it ends by success, failure or the clock."""
+
+    def __init__(self, gate: TlsGate, addr: Any) -> None:
+        self._gate = gate
+        self._addr = addr
+        self._timeout = gate.call_later(self._too_late)
+        self.stream = SecuredStream(
+            # OpenSSL has verified what was asked for, before it calls a handshake complete.
+            check=lambda connection: None,
+            build=lambda: gate.build(addr),
+            ready=lambda protocol: self._over(None),
+            failed=self._over,
+        )
+
+    def _too_late(self) -> None:
+        limit = self._gate.handshakes.limits.timeout
+        self.stream.give_up(Failure(TlsFailed(f"it was not over within {limit:g} s")))
+
+    def _over(self, reason: Failure | None) -> None:
+        if self._timeout.active():
+            self._timeout.cancel()
+        self._gate.over(self._addr, reason)
