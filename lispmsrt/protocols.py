@@ -51,6 +51,8 @@ class SessionProtocol(Protocol):
         """
         self.clock = clock
         self.session: Session | None = None
+        self.why_lost = ""
+        "what the transport knows of the end of the connection; empty where that is nothing"
         self._stream: Any = None
         "the transport: whatever connects streams in Twisted's way"
         self._make_session = make_session
@@ -80,6 +82,8 @@ class SessionProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for alarm in (self._alarm, self._soon, self._abort):
             alarm.set(None)
+        # Twisted's own sentence around it says nothing.
+        self.why_lost = " ".join(map(str, getattr(reason.value, "args", ())))
         if self.session is not None:
             cleanly = reason.check(ConnectionDone) is not None
             self.session.connection_lost(self.clock.seconds(), cleanly=cleanly)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lispmsrt.control.arming import Armory, ArmoryLimits, Claim
@@ -260,6 +260,7 @@ def site(
     *keys: Secret,
     allowed: Iterable[str] = (),
     require_r: bool = True,
+    certificates: Mapping[bytes, frozenset[str]] | None = None,
 ) -> Site:
     """Return a site; without keys given it has :data:`KEY`."""
     return Site(
@@ -267,6 +268,7 @@ def site(
         tuple(key.key() for key in keys or (KEY,)),
         tuple(map(RlocPrefix.from_text, allowed)),
         require_r,
+        certificates or {},
     )
 
 
@@ -339,11 +341,11 @@ class MapServer:
             for answer, to in self.control.datagrams_to_send()
         ]
 
-    def connect(self, address: str, now: float = 0.0) -> Peer:
+    def connect(self, address: str, now: float = 0.0, *proven: str) -> Peer:
         """Accept a connection from the address, which must be armed, and start the session."""
         claim = self.armory.accept(ip(address), now)
         assert claim is not None, f"{address} is not armed"
-        return Peer(self, claim, address, now)
+        return Peer(self, claim, address, now, frozenset(proven))
 
     def bring_up(self, etr: Etr, *records: bytes, now: float = 0.0, flags: int = M) -> Peer:
         """Have an ETR register its records over UDP and then on a session, and return that."""
@@ -370,7 +372,9 @@ class MapServer:
 class Peer:
     """The Map-Server's end of one session, seen from the other end."""
 
-    def __init__(self, server: MapServer, claim: Claim, address: str, now: float) -> None:
+    def __init__(
+        self, server: MapServer, claim: Claim, address: str, now: float, proven: frozenset[str]
+    ) -> None:
         self.wakes = 0
         self.session = MapServerSession(
             registrar=server.registrar,
@@ -382,6 +386,7 @@ class Peer:
             limits=server.limits,
             wake=self._woken,
             now=now,
+            proven=proven,
         )
         self.session.start(now)
 

@@ -31,6 +31,7 @@ from lispmsrt.wire.reliable_transport import MappingNotification
 __all__ = [
     "ETR_HOST",
     "MAP_SERVER_HOST",
+    "XTR_ID",
     "Listener",
     "Network",
     "Packet",

@@ -35,6 +35,10 @@ allowed-rlocs = ["192.0.2.0/24", "2001:db8::/32"]
   prefix = "2001:db8:1::/48"
   instance-id = 7
 
+  [[site.xtr]]
+  xtr-id = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+  certificates = ["etr1.example.net"]
+
 [[site]]
 name = "bare"
 keys = [{ algorithm = "none" }]
@@ -167,6 +171,7 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertIn("allowed RLOCs 192.0.2.0/24, 2001:db8::/32", campus)
         self.assertIn("EID-prefixes 10.1.0.0/16 instance ID 0 and more-specifics", campus)
         self.assertIn("2001:db8:1::/48 instance ID 7 exactly", campus)
+        self.assertIn(f"xTRs by certificate {'0a' * 16} by etr1.example.net", campus)
         bare = lines[lines.index("site bare") : lines.index("ETR")]
         self.assertIn("keys ID 0, none", bare)
         self.assertIn("allowed RLOCs any", bare)
@@ -282,7 +287,7 @@ class CheckConfigTests(SynchronousTestCase):
                 "line 3: map-server.reliable-transport 'tpc:1': Unknown endpoint type",
                 "line 3: map-server.reliable-transport 'tcp:many': ",
                 "line 3: map-server.reliable-transport 'tcp:1:color=red': ",
-                "line 33: etr.map-server[0].transports 'tpc:192.0.2.1:4343': Unknown endpoint",
+                "line 37: etr.map-server[0].transports 'tpc:192.0.2.1:4343': Unknown endpoint",
             ),
             strict=True,
         ):

@@ -18,6 +18,7 @@ from lispmsrt.config import (
     SocketAddress,
     make_record,
     make_sites,
+    transport_name,
     with_default_port,
 )
 from lispmsrt.config.places import locate
@@ -249,10 +250,8 @@ class DefaultTests(SynchronousTestCase):
 
     def test_ports_of_transports(self) -> None:
         """docs/draft.rst, Ports: TCP, TLS and SCTP 4342, QUIC 4343."""
-        self.assertEqual(
-            DEFAULT_PORTS,
-            {"tcp": "4342", "tcp6": "4342", "tls": "4342", "quic": "4343", "sctp": "4342"},
-        )
+        at_4342 = dict.fromkeys(("tcp", "tcp6", "tls13", "tcpmd5", "sctp"), "4342")
+        self.assertEqual(DEFAULT_PORTS, {**at_4342, "quic": "4343"})
         for text, is_server, expected in (
             ("tcp", True, "tcp:4342"),
             ("tcp:interface=127.0.0.1", True, "tcp:4342:interface=127.0.0.1"),
@@ -260,7 +259,7 @@ class DefaultTests(SynchronousTestCase):
             ("tcp:port=5000", True, "tcp:port=5000"),
             ("quic", True, "quic:4343"),
             ("sctp", True, "sctp:4342"),
-            ("tls:privateKey=k.pem", True, "tls:4342:privateKey=k.pem"),
+            ("tls13:privateKey=k.pem", True, "tls13:4342:privateKey=k.pem"),
             ("unix:/run/socket", True, "unix:/run/socket"),
             ("tcp:192.0.2.1", False, "tcp:192.0.2.1:4342"),
             ("quic:192.0.2.1", False, "quic:192.0.2.1:4343"),
@@ -268,8 +267,39 @@ class DefaultTests(SynchronousTestCase):
             ("tcp:192.0.2.1:timeout=3", False, "tcp:192.0.2.1:4342:timeout=3"),
             ("tcp:192.0.2.1:5000", False, "tcp:192.0.2.1:5000"),
             ("tcp:host=192.0.2.1:port=5000", False, "tcp:host=192.0.2.1:port=5000"),
+            ("tcp:host=192.0.2.1", False, "tcp:host=192.0.2.1:port=4342"),
         ):
             self.assertEqual(with_default_port(text, is_server=is_server), expected)
+
+    def test_transports_without_a_host_go_to_the_map_server(self) -> None:
+        """Whatever stands behind the prefix."""
+        transports = '["tcp", "quic:pin=ab", "sctp:port=5000", "tcp:192.0.2.9", "unix:/run/x"]'
+        text = _ETR.replace('["tcp:127.0.0.1:4342:bindAddress=127.0.0.2"]', transports)
+        text = text.replace('address = "127.0.0.1:4342"', 'address = "[2001:db8::1]:4342"')
+        etr = _etr(text.replace('control = "127.0.0.2:4342"', 'control = "0.0.0.0"'))
+        self.assertEqual(
+            etr.map_servers[0].transport_strings(etr.control),
+            [
+                r"tcp:2001\:db8\:\:1:4342",
+                r"quic:2001\:db8\:\:1:4343:pin=ab",
+                r"sctp:2001\:db8\:\:1:port=5000",
+                "tcp:192.0.2.9:4342",
+                "unix:/run/x",
+            ],
+        )
+
+    def test_names_of_transports(self) -> None:
+        """As operators read them in the log and in views."""
+        for text, name in (
+            ("tcp:4342", "TCP"),
+            ("tcp6:4342", "TCP"),
+            ("tls13:4342", "TLS"),
+            ("tcpmd5:4342", "TCP-MD5"),
+            ("quic:4343", "QUIC"),
+            ("sctp:4342", "SCTP"),
+            ("unix:/run/socket", "UNIX"),
+        ):
+            self.assertEqual(transport_name(text), name)
 
     def test_an_etr_connects_from_its_control_address(self) -> None:
         """The Map-Server knows it by that; another bind address can be chosen."""
@@ -381,6 +411,31 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(len(mistake.splitlines()), 1)
         for word in words:
             self.assertIn(word, mistake)
+
+    def test_strings_that_do_not_check_both_ends_are_refused(self) -> None:
+        """In both roles, with the remedy."""
+        server = _MAP_SERVER.replace('"tcp:4342', '"ssl:4342:privateKey=k.pem')
+        etr = _ETR.replace('"tcp:127.0.0.1', '"tls:127.0.0.1')
+        for text in (server, etr):
+            (mistake,) = self._mistakes(text)
+            self.assertIn("write tls13:", mistake)
+
+    def test_xtrs_and_the_certificates_that_they_must_show(self) -> None:
+        """Names in any case, or pins."""
+        pin = "sha256:" + "AB" * 32
+        xtr = f'[[site.xtr]]\nxtr-id = "{"0f" * 16}"\n'
+        xtr += f'certificates = ["ETR1.Example.net", "{pin}", "2001:DB8:0::1"]\n'
+        (site,) = parse_config(_MAP_SERVER + xtr).site
+        shown = {"etr1.example.net", pin.lower(), "2001:db8::1"}
+        self.assertEqual(site.to_site().certificates, {b"\x0f" * 16: shown})
+        for wrong, words in (
+            (xtr + xtr, "stands twice"),
+            (xtr.replace(pin, "sha256:ab"), "64 hexadecimal digits"),
+            (xtr.replace(pin, "two words"), "neither a name nor a pin"),
+            (xtr.replace("0f" * 16, "0f"), "32 hexadecimal digits"),
+        ):
+            (mistake,) = self._mistakes(_MAP_SERVER + wrong)
+            self.assertIn(words, mistake)
 
     def test_in_the_map_server(self) -> None:
         """Wrong values and wrong names."""

@@ -114,6 +114,42 @@ class ConnectorTests(SynchronousTestCase):
         self.clock.advance(1.2)
         self.assertEqual(self._attempts(), [3, 2])
 
+    def _states(self) -> list[tuple[str, str, str, int]]:
+        return [
+            (one.transport, one.state.name, one.reason, one.failures)
+            for one in self.connector.snapshot().transports
+        ]
+
+    def test_the_snapshot_says_what_is_in_use_what_failed_and_why(self) -> None:
+        """Step by step."""
+        self.assertEqual(self._states(), [("TCP", "UNTRIED", "", 0), ("QUIC", "UNTRIED", "", 0)])
+        self.connector.leave_given()
+        self.assertEqual(self._states()[0], ("TCP", "CONNECTING", "", 0))
+        self.clock.advance(5.0)
+        failed = ("TCP", "FAILED", "no connection within 5 s", 1)
+        self.assertEqual(self._states(), [failed, ("QUIC", "CONNECTING", "", 0)])
+        self._come_up(1)
+        self.connector.session_established()
+        self.assertEqual(self._states(), [failed, ("QUIC", "IN_USE", "", 0)])
+        self.assertEqual(self.connector.snapshot().phase, "up")
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
+        self.assertEqual(self._states(), [failed, ("QUIC", "IDLE", "", 0)])
+        self.assertEqual(self.connector.snapshot().retry_in, None)
+
+    def test_the_snapshot_tells_of_what_accepts_and_closes(self) -> None:
+        """It is a failure like others, and shows when the next attempt is due."""
+        self.connector.leave_given()
+        self._come_up(0)
+        self.connector.session_closed(CloseReason.CONNECTION_LOST.value, had_refresh=False)
+        (first, _second) = self._states()
+        reason = "no session after connecting: the connection was lost"
+        self.assertEqual(first, ("TCP", "FAILED", reason, 1))
+        retry_in = self.connector.snapshot().retry_in
+        assert retry_in is not None
+        self.assertLessEqual(abs(retry_in - 1.0), 0.25)
+        self.clock.advance(0.5)
+        self.assertEqual(self.connector.snapshot().retry_in, retry_in - 0.5)
+
     def test_without_leave_it_waits_for_a_map_notify(self) -> None:
         """Even when the wait is over."""
         self.connector.leave_given()
@@ -129,7 +165,7 @@ class ConnectorTests(SynchronousTestCase):
         """A close before the first Refresh is a failed attempt."""
         self.connector.leave_given()
         self._come_up(0)
-        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=False)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=False)
         self.assertEqual(self.control.calls, ["connected", "failed", "rearm"])
         self.clock.advance(2.0)
         self.assertEqual(self._attempts(), [1, 1])
@@ -139,7 +175,7 @@ class ConnectorTests(SynchronousTestCase):
         self.connector.leave_given()
         self.endpoints[0].attempts[0].errback(ConnectionRefusedError())
         self._come_up(1)
-        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=True)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
         self.assertEqual(self.control.calls, ["connected", "lost"])
         self.connector.leave_given()
         self.assertEqual(self._attempts(), [2, 1])
@@ -148,7 +184,7 @@ class ConnectorTests(SynchronousTestCase):
         """However long that takes."""
         self.connector.leave_given()
         self._come_up(0)
-        self.connector.session_closed(CloseReason.PEER_CLOSED, had_refresh=True)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
         self.clock.advance(1000.0)
         self.assertEqual(self._attempts(), [1, 0])
         self.connector.leave_given()
@@ -168,7 +204,7 @@ class ConnectorTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.connector.leave_given()
         self.assertEqual(self._attempts(), [1, 0])
-        self.connector.session_closed(CloseReason.SHUTDOWN, had_refresh=True)
+        self.connector.session_closed(CloseReason.SHUTDOWN.value, had_refresh=True)
         self.assertEqual(self.control.calls, [])
         self.connector.start()
         self.connector.leave_given()

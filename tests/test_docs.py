@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import enum
+import inspect
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from unittest import skipIf
 
@@ -16,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import lispmsrt
 from lispmsrt import config
+from lispmsrt.transports.strings import PARSERS
 
 try:
     from docutils.core import publish_string
@@ -24,7 +27,7 @@ except ImportError:
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = ("index", "architecture", "configuration", "embedding", "draft")
+PAGES = ("index", "architecture", "configuration", "transports", "embedding", "draft")
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "The file": config.Config,
@@ -32,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[map-server.tcp] and [etr.tcp]": config.TcpConfig,
     "[[site]]": config.SiteConfig,
     "[[site.eid-prefix]]": config.SitePrefixConfig,
+    "[[site.xtr]]": config.SiteXtrConfig,
     "Keys": config.KeyConfig,
     "[etr]": config.EtrConfig,
     "[[etr.map-server]]": config.EtrMapServerConfig,
@@ -135,6 +139,30 @@ class ConfigurationPageTests(SynchronousTestCase):
         text = " ".join(self.sections["Endpoint strings"].split())
         for kind, port in config.DEFAULT_PORTS.items():
             self.assertRegex(text, rf"``{kind}``[^.]* {port}\b")
+
+
+class TransportsPageTests(SynchronousTestCase):
+    """docs/transports.rst and the endpoint strings."""
+
+    def test_every_option_has_its_row_and_every_row_its_option(self) -> None:
+        """Both roles of every prefix, in the same order."""
+        sections = headings(page("transports"))
+        for parser in PARSERS:
+            module = import_module(parser.module)
+            for role, make in (
+                ("a Map-Server", module.server_endpoint),
+                ("an ETR", module.client_endpoint),
+            ):
+                shown = rows(sections[f"Options of ``{parser.prefix}`` on {role}"])
+                _reactor, *parameters = inspect.signature(make).parameters.values()
+                self.assertEqual(
+                    [row[0].strip("`") for row in shown],
+                    [parameter.name for parameter in parameters],
+                    f"{parser.prefix} on {role}",
+                )
+                for row, parameter in zip(shown, parameters, strict=True):
+                    if parameter.default and parameter.default is not parameter.empty:
+                        self.assertEqual(row[1].strip("`"), parameter.default)
 
 
 class SampleTests(SynchronousTestCase):
@@ -246,7 +274,7 @@ def _exists(module: str, class_name: str, method: str) -> bool:
     if not path.exists():
         return False
     return any(
-        isinstance(item, ast.FunctionDef) and item.name == method
+        isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name == method
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ClassDef) and node.name == class_name
         for item in node.body

@@ -304,6 +304,26 @@ class RegistrationTests(EtrSessionCase):
         self.assertEqual(self.session.counters["no refresh in time"], 1)
         self.assertEqual(self.written(10.0), [])
 
+    def test_where_it_spoke_first_the_refresh_that_begins_the_session_is_answered(self) -> None:
+        """Everything is on its way: nothing is sent twice. Any later Refresh counts."""
+        self.make("10.1.0.0/16", speaks_first=True)
+        self.assertEqual(self.written(), ["10.1.0.0/16"])
+        self.assertEqual(self.hear(_REFRESH), [])
+        self.assertEqual(self.ups, 1)
+        self.assertEqual(self.hear(_ack("10.1.0.0/16"), _REFRESH), ["10.1.0.0/16"])
+
+    def test_where_it_spoke_first_another_or_a_late_refresh_is_obeyed(self) -> None:
+        """It is not the one that a Map-Server begins with."""
+        self.make("10.1.0.0/16", speaks_first=True)
+        self.written()
+        self.hear(_reject("10.1.0.0/16"))
+        self.assertEqual(self.hear(_REFRESH_REJECTED), ["10.1.0.0/16"])
+        self.make("10.1.0.0/16", speaks_first=True)
+        self.written()
+        self.hear(_ack("10.1.0.0/16"), now=1.0)
+        self.session.handle_timeout(10.0)
+        self.assertEqual(self.hear(_REFRESH, now=3600.0), ["10.1.0.0/16"])
+
     def test_a_refresh_with_r_brings_back_what_was_rejected(self) -> None:
         """Nothing else."""
         self.hear(_REFRESH)

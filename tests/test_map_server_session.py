@@ -106,6 +106,46 @@ class SessionCase(SynchronousTestCase):
         self.assertIsNone(self.peer.session.next_timeout())
 
 
+class CertificateTests(SynchronousTestCase):
+    """An xTR that must show a certificate."""
+
+    def setUp(self) -> None:
+        self.etr, self.free = Etr(), Etr("192.0.2.2", xtr_id=2)
+        demanded = {self.etr.ids[:16]: frozenset({"etr1.example.net", "sha256:ab"})}
+        self.server = MapServer(sites((site(certificates=demanded), ANY_IPV4)))
+
+    def _connect(self, etr: Etr, address: str, *proven: str) -> Peer:
+        self.assertTrue(self.server.hear(etr, etr.map_register(record(_OTHER_EID))))
+        peer = self.server.connect(address, 0.0, *proven)
+        self.assertEqual(peer.pull(), [_REFRESH])
+        return peer
+
+    def test_one_of_its_certificates_makes_the_session_its_own(self) -> None:
+        """A name or a pin."""
+        for proven in ("etr1.example.net", "sha256:ab"):
+            peer = self._connect(self.etr, "192.0.2.1", "other", proven)
+            self.assertEqual(peer.send(self.etr.registration(record(_EID))), [_ACK])
+
+    def test_without_it_the_session_is_not_the_xtrs(self) -> None:
+        """Rejections with reason 2, and the session that is there lives on."""
+        right = self._connect(self.etr, "192.0.2.1", "etr1.example.net")
+        right.send(self.etr.registration(record(_EID)))
+        for proven in ((), ("etr2.example.net",)):
+            wrong = self._connect(self.etr, "192.0.2.1", *proven)
+            answer = wrong.send(self.etr.registration(record(_EID)))
+            self.assertEqual(answer, [("reject", 2, eid(_EID))])
+            self.assertEqual(wrong.session.counters["certificate not of the xTR"], 1)
+            self.assertIsNone(wrong.session.lease)
+        self.assertIs(right.session.state, _ESTABLISHED)
+        self.assertEqual(self.server.holder(_EID), right.session.lease)
+
+    def test_an_xtr_that_is_not_tied_needs_none(self) -> None:
+        """It may have one."""
+        for proven in ((), ("anything",)):
+            peer = self._connect(self.free, "192.0.2.2", *proven)
+            self.assertEqual(peer.send(self.free.registration(record(_EID))), [_ACK])
+
+
 class EveryMessageTests(SessionCase):
     """Every pair of state and message type."""
 

@@ -114,6 +114,17 @@ class SessionProtocolTests(SynchronousTestCase):
     def _lose(self, reason: Exception | None = None) -> None:
         self.protocol.connectionLost(Failure(reason or ConnectionDone()))
 
+    def test_what_the_transport_knows_of_the_end_is_kept(self) -> None:
+        """Its own words, without Twisted's around them."""
+        for error, words in (
+            (ConnectionLost("the peer demands a certificate"), "the peer demands a certificate"),
+            (ConnectionLost(), ""),
+            (ConnectionDone(), ""),
+        ):
+            self.setUp()
+            self._lose(error)
+            self.assertEqual(self.protocol.why_lost, words)
+
     def test_it_is_a_producer(self) -> None:
         """The transport can hold it back."""
         self.assertTrue(verifyObject(IPushProducer, self.protocol))

@@ -15,10 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from lispmsrt import Etr, parse_config
 from lispmsrt.config import ConfigError, load
 from lispmsrt.services.reconfiguration import Reconfiguration, judge
+from lispmsrt.session.base import CloseReason
 from lispmsrt.tap import Node
 from tests.builders import answers, eid
 from tests.rim import (
     MAP_SERVER_HOST,
+    XTR_ID,
     Listener,
     Network,
     etr_of,
@@ -133,6 +135,15 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(rejections, {eid("10.1.1.0/24"), eid("10.2.1.0/24")})
         self.assertEqual(self._registered(), [])
         self.assertEqual(self.server.sessions, [])
+
+    def test_an_xtr_that_must_show_a_certificate_now_loses_its_session(self) -> None:
+        """What it had registered over it ends in time, and it is on UDP again."""
+        tie = f'[[site.xtr]]\nxtr-id = "{XTR_ID}"\ncertificates = ["etr1.example.net"]\n'
+        (session,) = self.server.sessions
+        self._reload(site_text("campus", *_WIDE) + tie)
+        self.assertIs(session.close_reason, CloseReason.CERTIFICATE)
+        self.network.run(5)
+        self.assertEqual(self._registered(), ["10.1.1.0/24", "10.2.1.0/24"])
 
     def test_a_site_that_is_renamed_has_its_etrs_back(self) -> None:
         """They authenticate anew, and are another site's xTRs then."""

@@ -71,6 +71,8 @@ def _site(site: SiteConfig) -> Iterator[str]:
         yield _line(2, "sessions", "any Map-Register arms, with the r bit or without")
     prefixes = _columns([_site_prefix(prefix) for prefix in site.eid_prefix])
     yield from _list(2, "EID-prefixes", prefixes or ["none: this site can register nothing"])
+    ties = [f"{xtr.xtr_id.hex()} by {' or '.join(xtr.certificates)}" for xtr in site.xtr]
+    yield from _list(2, "xTRs by certificate", ties)
 
 
 def _site_prefix(prefix: SitePrefixConfig) -> tuple[str, ...]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from lispmsrt.config.endpoints import DEFAULT_PORTS, SocketAddress, with_default_port
+from lispmsrt.config.endpoints import (
+    DEFAULT_PORTS,
+    SocketAddress,
+    transport_name,
+    with_default_port,
+)
 from lispmsrt.config.keys import KeyConfig
 from lispmsrt.config.reading import ConfigError, load, parse
 from lispmsrt.config.schema import (
@@ -14,6 +19,7 @@ from lispmsrt.config.schema import (
     MapServerConfig,
     SiteConfig,
     SitePrefixConfig,
+    SiteXtrConfig,
     TcpConfig,
     make_record,
     make_sites,
@@ -31,11 +37,13 @@ __all__ = [
     "MappingConfig",
     "SiteConfig",
     "SitePrefixConfig",
+    "SiteXtrConfig",
     "SocketAddress",
     "TcpConfig",
     "load",
     "make_record",
     "make_sites",
     "parse",
+    "transport_name",
     "with_default_port",
 ]

@@ -10,15 +10,32 @@ __all__ = [
     "DEFAULT_PORTS",
     "LISP_CONTROL_PORT",
     "SocketAddress",
+    "checked",
     "escaped",
+    "transport_name",
     "with_bind_address",
     "with_default_port",
+    "with_host",
 ]
 
 LISP_CONTROL_PORT = 4342
 
-DEFAULT_PORTS = {"tcp": "4342", "tcp6": "4342", "tls": "4342", "quic": "4343", "sctp": "4342"}
+DEFAULT_PORTS = {
+    "tcp": "4342",
+    "tcp6": "4342",
+    "tls13": "4342",
+    "tcpmd5": "4342",
+    "quic": "4343",
+    "sctp": "4342",
+}
 """What an endpoint string without a port means (docs/draft.rst, "Ports")."""
+
+_NAMES = {"tcp6": "TCP", "tls13": "TLS", "tcpmd5": "TCP-MD5"}
+
+_REFUSED = ("ssl", "tls")
+"""Twisted's own: they can't ask for client certificates, and an ``ssl:`` client without
+``hostname=`` checks nobody.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +80,58 @@ def _split_port(text: str) -> tuple[str, str]:
     return host, port or str(LISP_CONTROL_PORT)
 
 
-def with_default_port(text: object, *, is_server: bool) -> str:
+def checked(text: object) -> str:
+    """Return an endpoint string that may be used at all; ValueError for any other."""
+    if not isinstance(text, str):
+        raise ValueError("an endpoint is a text like tcp:4342")
+    prefix = _splitescaped(text)[0]
+    if prefix in _REFUSED:
+        raise ValueError(f"{prefix}: does not check both ends; write tls13: in its place")
+    return text
+
+
+def with_host(text: str, host: str) -> str:
+    """Complete a client endpoint string that names no host: ``tcp``, ``quic:pin=...``."""
+    parts = _splitescaped(text)
+    has_host = len(parts) > 1 and "=" not in parts[1]
+    if parts[0] in DEFAULT_PORTS and not has_host and not _has_option(parts, "host"):
+        parts.insert(1, escaped(host))
+    return ":".join(parts)
+
+
+def with_default_port(text: str, *, is_server: bool) -> str:
     """Complete an endpoint string that names no port: ``tcp`` for a server, ``tcp:192.0.2.1`` for
     a client.
     """
-    if not isinstance(text, str):
-        raise ValueError("an endpoint is a text like tcp:4342")
     parts = _splitescaped(text)
     port = DEFAULT_PORTS.get(parts[0])
     position = 1 if is_server else 2
-    if port is None or any(part.startswith("port=") for part in parts):
+    if port is None or _has_option(parts, "port"):
         return text
-    if len(parts) <= position or "=" in parts[position]:
+    if _has_option(parts, "host"):
+        parts.append(f"port={port}")
+    elif len(parts) <= position or "=" in parts[position]:
         parts.insert(position, port)
     return ":".join(parts)
+
+
+def transport_name(text: str) -> str:
+    """Return how the transport of an endpoint string is called: TCP, TLS, QUIC, SCTP."""
+    prefix = text.partition(":")[0]
+    return _NAMES.get(prefix, prefix.upper())
 
 
 def with_bind_address(text: str, host: str) -> str:
     """Complete a client endpoint string that binds no address: a Map-Server knows an ETR by it."""
     parts = _splitescaped(text)
     is_any = host in ("0.0.0.0", "::")
-    if parts[0] not in DEFAULT_PORTS or is_any or any(p.startswith("bindAddress=") for p in parts):
+    if parts[0] not in DEFAULT_PORTS or is_any or _has_option(parts, "bindAddress"):
         return text
     return f"{text}:bindAddress={escaped(host)}"
+
+
+def _has_option(parts: list[str], name: str) -> bool:
+    return any(part.startswith(f"{name}=") for part in parts)
 
 
 def _splitescaped(text: str) -> list[str]:

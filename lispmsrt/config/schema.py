@@ -5,7 +5,9 @@ Values are frozen once they are validated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,9 +21,10 @@ from pydantic import (
 from lispmsrt.config.endpoints import (
     LISP_CONTROL_PORT,
     SocketAddress,
-    escaped,
+    checked,
     with_bind_address,
     with_default_port,
+    with_host,
 )
 from lispmsrt.config.keys import KeyConfig
 from lispmsrt.config.section import Section
@@ -45,10 +48,14 @@ __all__ = [
     "MappingConfig",
     "SiteConfig",
     "SitePrefixConfig",
+    "SiteXtrConfig",
     "TcpConfig",
     "make_record",
     "make_sites",
 ]
+
+
+_PIN = re.compile(r"[0-9a-f]{64}")
 
 
 def _ip_address(text: str) -> str:
@@ -72,12 +79,28 @@ def _eid_prefix(text: str) -> str:
     return text
 
 
+def _certificate(text: str) -> str:
+    name = text.lower()
+    digits = name.removeprefix("sha256:")
+    if digits != name and _PIN.fullmatch(digits) is None:
+        raise ValueError(f"{text!r}: a pin is sha256: and 64 hexadecimal digits")
+    if pack_address(name) is not None:
+        return str(ip_address(name))
+    if not name or any(character.isspace() for character in name):
+        raise ValueError(f"{text!r} is neither a name nor a pin")
+    return name
+
+
 SocketText = Annotated[SocketAddress, BeforeValidator(SocketAddress.from_text)]
-ServerText = Annotated[str, BeforeValidator(lambda text: with_default_port(text, is_server=True))]
+ServerText = Annotated[
+    str, BeforeValidator(lambda text: with_default_port(checked(text), is_server=True))
+]
+ClientText = Annotated[str, BeforeValidator(checked)]
 IpText = Annotated[str, AfterValidator(_ip_address)]
 RlocText = Annotated[str, AfterValidator(_rloc)]
 RlocPrefixText = Annotated[str, AfterValidator(_rloc_prefix)]
 EidPrefixText = Annotated[str, AfterValidator(_eid_prefix)]
+CertificateText = Annotated[str, AfterValidator(_certificate)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -157,6 +180,14 @@ class SitePrefixConfig(Section):
         return EidPrefix.from_text(self.prefix, self.instance_id)
 
 
+class SiteXtrConfig(Section):
+    """An xTR whose sessions must prove by a certificate that they are its own."""
+
+    xtr_id: Annotated[bytes, BeforeValidator(lambda text: _xtr_id(text))]
+    certificates: tuple[CertificateText, ...] = Field(min_length=1)
+    "names or pins: the session's client certificate (TLS) must have one of them"
+
+
 class SiteConfig(Section):
     """A site: its keys, EID-prefixes and RLOCs."""
 
@@ -165,6 +196,13 @@ class SiteConfig(Section):
     allowed_rlocs: tuple[RlocPrefixText, ...] = ()
     require_reliable_transport_bit: Flag = True
     eid_prefix: tuple[SitePrefixConfig, ...] = ()
+    xtr: tuple[SiteXtrConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_each_xtr_once(self) -> Self:
+        if xtr_id := _repeated(xtr.xtr_id.hex() for xtr in self.xtr):
+            raise ValueError(f"the xTR {xtr_id} stands twice")
+        return self
 
     def to_site(self) -> Site:
         """Return the site as the mapping service knows it."""
@@ -173,6 +211,7 @@ class SiteConfig(Section):
             tuple(key.to_key() for key in self.keys),
             tuple(map(RlocPrefix.from_text, self.allowed_rlocs)),
             self.require_reliable_transport_bit,
+            {xtr.xtr_id: frozenset(xtr.certificates) for xtr in self.xtr},
         )
 
 
@@ -215,8 +254,8 @@ class EtrMapServerConfig(Section):
     address: SocketText
     key: KeyConfig
     session: SessionMode = SessionMode.AUTO
-    transports: tuple[str, ...] | None = Field(default=None, min_length=1)
-    "endpoint strings in the order in which they are tried; without them, TCP to the address"
+    transports: tuple[ClientText, ...] = Field(default=("tcp",), min_length=1)
+    "endpoint strings in the order in which they are tried; without a host, to the address"
     proxy_reply: Flag = True
     merge: Flag = False
     use_ttl: Flag = False
@@ -233,16 +272,12 @@ class EtrMapServerConfig(Section):
         )
 
     def transport_strings(self, control: SocketAddress) -> list[str]:
-        """Return the client endpoint strings, complete with port and address to bind."""
+        """Return the client endpoint strings, complete with host, port and address to bind."""
         if self.session is SessionMode.OFF:
             return []
-        transports = self.transports
-        if transports is None:
-            transports = (f"tcp:{escaped(self.address.host)}",)
-        return [
-            with_bind_address(with_default_port(text, is_server=False), control.host)
-            for text in transports
-        ]
+        named = (with_host(text, self.address.host) for text in self.transports)
+        complete = (with_default_port(text, is_server=False) for text in named)
+        return [with_bind_address(text, control.host) for text in complete]
 
 
 class EtrConfig(Section):

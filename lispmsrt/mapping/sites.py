@@ -6,7 +6,7 @@ Values are immutable; a changed configuration is a new :class:`Sites`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix, decode_locator_address, plain_addresses
@@ -73,6 +73,8 @@ class Site:
     "empty: any"
     require_reliable_transport_bit: bool = True
     "whether only a Map-Register with the r bit arms an ETR"
+    certificates: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
+    "xTR-ID to what a session's client certificate must show one of, for it to be that xTR's"
     _vetted: dict[bytes, bool] = field(default_factory=dict, repr=False)
 
     def allows_locators(self, locators: bytes) -> bool:
@@ -90,6 +92,13 @@ class Site:
             if len(locators) <= _VETTED_OCTETS:
                 self._vetted[locators] = verdict
         return verdict
+
+    def allows_session(self, ids: bytes, proven: frozenset[str]) -> bool:
+        """Whether a session whose peer has proven these names and pins may be that of the xTR with
+        these IDs (xTR-ID and Site-ID).
+        """
+        demanded = self.certificates.get(ids[:16])
+        return demanded is None or not demanded.isdisjoint(proven)
 
     def allows_rloc(self, rloc: Address | None) -> bool:
         """Whether the site's configuration covers this plain address; None is an address that

@@ -7,6 +7,7 @@ draft-ietf-lisp-map-server-reliable-transport-00.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lispmsrt.clock import Alarm
+from lispmsrt.config import transport_name
 from lispmsrt.control.etr import EtrControl
 from lispmsrt.protocols import SessionProtocol
 from lispmsrt.services.backoff import Backoff
-from lispmsrt.session.base import CloseReason
+from lispmsrt.services.snapshots import LinkSnapshot, TransportSnapshot, TransportState
 
 __all__ = ["Connector", "Transport"]
 
@@ -41,8 +43,8 @@ class Transport:
 
     @property
     def name(self) -> str:
-        """What goes before the first colon: tcp, quic, sctp."""
-        return self.description.partition(":")[0].upper()
+        """What it is called: TCP, TLS, QUIC, SCTP."""
+        return transport_name(self.description)
 
 
 class _Phase(enum.Enum):
@@ -94,8 +96,34 @@ class Connector:
         self._up_since = 0.0
         self._next_transport = 0
         self._attempt: Deferred[IProtocol] | None = None
+        self._connecting: Transport | None = None
         self._timeout = Alarm(clock, self._give_up_attempt)
         self._retry = Alarm(clock, self._retry_now)
+        self._retry_at: float | None = None
+        self._failed_attempts: Counter[str] = Counter()
+        self._worked: set[str] = set()
+
+    def snapshot(self) -> LinkSnapshot:
+        """Return what is in use, what failed and why."""
+        retry_in = None
+        if self._retry_at is not None:
+            retry_in = max(0.0, self._retry_at - self._clock.seconds())
+        transports = tuple(map(self._transport_snapshot, self._transports))
+        return LinkSnapshot(self._peer, self.phase.value, transports, retry_in)
+
+    def _transport_snapshot(self, transport: Transport) -> TransportSnapshot:
+        text = transport.description
+        reason = self.failures.get(text, "")
+        if transport is self.transport:
+            state = TransportState.IN_USE
+        elif self.phase is _Phase.CONNECTING and transport is self._connecting:
+            state = TransportState.CONNECTING
+        elif reason:
+            state = TransportState.FAILED
+        else:
+            state = TransportState.IDLE if text in self._worked else TransportState.UNTRIED
+        failures = self._failed_attempts[text]
+        return TransportSnapshot(text, transport.name, state, reason, failures)
 
     def leave_given(self) -> None:
         """A Map-Notify allows a connection."""
@@ -107,14 +135,20 @@ class Connector:
         self.phase = _Phase.IDLE
         self._next_transport = 0
 
-    def session_closed(self, reason: CloseReason | None, *, had_refresh: bool) -> None:
+    def session_established(self) -> None:
+        """The Map-Server speaks: the transport works."""
+        if self.transport is not None:
+            self.failures.pop(self.transport.description, None)
+            self._worked.add(self.transport.description)
+
+    def session_closed(self, why: str, *, had_refresh: bool) -> None:
         """The session is over. A close before the first Refresh is a failed attempt
         (docs/draft.rst, "Back-off").
         """
         if self.phase is _Phase.STOPPED:
             return
         now = self._clock.seconds()
-        self.transport = None
+        transport, self.transport = self.transport, None
         if had_refresh and now - self._up_since >= _LONG_ENOUGH:
             self._backoff.reset()
         if had_refresh:
@@ -122,19 +156,20 @@ class Connector:
             self._next_transport = 0
             self._control.session_lost(now)
             return
+        if transport is not None:
+            self._note_failure(transport, f"no session after connecting: {why}")
         # Something that accepts and closes must not keep the others from their turn.
         self._next_transport = (self._next_transport + 1) % len(self._transports)
         self._control.connect_failed()
         # A Map-Notify may well come before the wait is over: UDP registration goes on.
         self.phase = _Phase.WAITING
-        retry_at = now + self._backoff.next_delay()
-        self._retry.set(retry_at)
-        self._control.rearm(retry_at)
+        self._control.rearm(self._wait(now))
 
     def stop(self) -> None:
         """Stop trying. A session that is up is its owner's to close."""
         self.phase = _Phase.STOPPED
         self._timeout.set(None)
+        self._retry_at = None
         self._retry.set(None)
         if self._attempt is not None:
             self._attempt.cancel()
@@ -142,6 +177,7 @@ class Connector:
     def _connect(self) -> None:
         transport = self._transports[self._next_transport]
         self.phase = _Phase.CONNECTING
+        self._connecting = transport
         self._timeout.set(self._clock.seconds() + self._attempt_timeout)
         attempt = transport.endpoint.connect(
             _SessionFactory(lambda: self._make_protocol(transport))
@@ -159,7 +195,6 @@ class Connector:
         self._attempt = None
         self._timeout.set(None)
         self._control.connected()
-        self.failures.pop(transport.description, None)
 
     def session_up(self, transport: Transport) -> None:
         """The connection is there and its session begins."""
@@ -176,13 +211,7 @@ class Connector:
             reason = f"no connection within {self._attempt_timeout:g} s"
         else:
             reason = failure.getErrorMessage()
-        self.failures[transport.description] = reason
-        self._log.info(
-            "{transport} to Map-Server {peer} failed: {reason}",
-            transport=transport.name,
-            peer=self._peer,
-            reason=reason,
-        )
+        self._note_failure(transport, reason)
         self._next_transport += 1
         if self._next_transport < len(self._transports):
             self._connect()
@@ -190,13 +219,30 @@ class Connector:
         self.phase = _Phase.WAITING
         self._next_transport = 0
         self._control.connect_failed()
-        self._retry.set(self._clock.seconds() + self._backoff.next_delay())
+        self._wait(self._clock.seconds())
+
+    def _note_failure(self, transport: Transport, reason: str) -> None:
+        self.failures[transport.description] = reason
+        self._failed_attempts[transport.description] += 1
+        self._log.info(
+            "{transport} to Map-Server {peer} failed: {reason}",
+            transport=transport.name,
+            peer=self._peer,
+            reason=reason,
+        )
+
+    def _wait(self, now: float) -> float:
+        """Try again after the next back-off; return when."""
+        self._retry_at = now + self._backoff.next_delay()
+        self._retry.set(self._retry_at)
+        return self._retry_at
 
     def _give_up_attempt(self) -> None:
         if self._attempt is not None:
             self._attempt.cancel()
 
     def _retry_now(self) -> None:
+        self._retry_at = None
         self.phase = _Phase.IDLE
         if self._control.may_connect(self._clock.seconds()):
             self.leave_given()

@@ -26,6 +26,7 @@ from lispmsrt.services.link import (
     RegistrationRejected,
 )
 from lispmsrt.services.listening import endpoint_from, listen_control, stop_listening
+from lispmsrt.services.snapshots import EtrSnapshot
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.records import MappingRecord
 
@@ -111,6 +112,10 @@ class Etr(Service):
     def address(self) -> Any:
         """The UDP address that it listens on."""
         return self._port.getHost() if self._port is not None else None
+
+    def snapshot(self) -> EtrSnapshot:
+        """Return which transports are in use, which failed, and why."""
+        return EtrSnapshot(tuple(link.connector.snapshot() for link in self.links))
 
     # Life
 

@@ -24,6 +24,7 @@ from lispmsrt.services.connector import Connector, Transport
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.etr import EtrSession
 from lispmsrt.sockets import apply_tcp_options
+from lispmsrt.transports.interfaces import ISpeaksFirst
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.records import MappingRecord
 from lispmsrt.wire.reliable_transport import (
@@ -222,6 +223,7 @@ class MapServerLink:
             limits=self._limits,
             wake=protocol.wake,
             now=self._clock.seconds(),
+            speaks_first=ISpeaksFirst.providedBy(protocol.transport),
             on_established=self._session_established,
             on_no_refresh=self._no_refresh,
         )
@@ -233,6 +235,7 @@ class MapServerLink:
         self.connector.session_up(transport)
 
     def _session_established(self) -> None:
+        self.connector.session_established()
         transport = self.connector.transport
         name = transport.name if transport is not None else ""
         self._log.info(
@@ -253,10 +256,11 @@ class MapServerLink:
         self._protocol = self.session = None
         reason = session.close_reason or CloseReason.CONNECTION_LOST
         had_refresh = session.was_established
-        self._log.info(
-            "session with Map-Server {peer} ended: {reason}", peer=self.name, reason=reason.value
-        )
-        self.connector.session_closed(reason, had_refresh=had_refresh)
+        why = reason.value
+        if reason is CloseReason.CONNECTION_LOST and protocol.why_lost:
+            why = protocol.why_lost
+        self._log.info("session with Map-Server {peer} ended: {reason}", peer=self.name, reason=why)
+        self.connector.session_closed(why, had_refresh=had_refresh)
         self._wake()
         if had_refresh:
             with self._listening():

@@ -7,19 +7,26 @@ itself is in :mod:`lispmsrt.mapping`, the protocols in :mod:`lispmsrt.session` a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import CooperativeTask, Cooperator, SchedulerStopped, TaskStopped
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from lispmsrt.clock import Alarm, MonotonicClock
-from lispmsrt.config import MapServerConfig, SiteConfig, SocketAddress, make_sites
+from lispmsrt.config import (
+    MapServerConfig,
+    SiteConfig,
+    SocketAddress,
+    make_sites,
+    transport_name,
+)
 from lispmsrt.control.arming import Armory, Claim
 from lispmsrt.control.map_server import Endpoint, MapServerControl
 from lispmsrt.mapping.database import Database
@@ -28,16 +35,15 @@ from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.protocols import ControlProtocol, RefusalProtocol, SessionProtocol
 from lispmsrt.services.admission import Admission, Refusals
-from lispmsrt.services.listening import (
-    ListenError,
-    endpoint_from,
-    listen_control,
-    stop_listening,
-)
+from lispmsrt.services.listeners import Listeners
+from lispmsrt.services.listening import ListenError, listen_control, stop_listening
 from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
+from lispmsrt.services.snapshots import MapServerSnapshot
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
-from lispmsrt.sockets import apply_minimum_ttl, apply_tcp_options, pack_address
+from lispmsrt.sockets import apply_tcp_options, pack_address
+from lispmsrt.transports.interfaces import IAdmission
+from lispmsrt.transports.tls.identity import certificate_names
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
 
 __all__ = ["MapServer"]
@@ -46,17 +52,21 @@ _EXPIRY_INTERVAL = 1.0
 _EVERYTHING = RegistrationRefresh(RefreshScope.EVERYTHING)
 
 
+@implementer(IAdmission)
 class _Sessions(Factory):
     """Decides at the socket who gets a session."""
 
     noisy = False
 
-    def __init__(self, server: MapServer, transport: str) -> None:
+    def __init__(self, server: MapServer, description: str) -> None:
         self._server = server
-        self._transport = transport
+        self._description = description
+
+    def admits(self, host: str) -> bool:
+        return self._server.admits(host, transport_name(self._description))
 
     def buildProtocol(self, addr: Any) -> Protocol:
-        return self._server.accept(addr, self._transport)
+        return self._server.accept(addr, self._description)
 
 
 class _Control:
@@ -103,7 +113,9 @@ class MapServer(Service):
         self._refusals = Refusals(self._clock)
         self._tcp = config.tcp.options()
         self._ports: list[IListeningPort] = []
-        self._protocols: dict[SessionProtocol, None] = {}
+        self._listeners = Listeners(reactor, self._tcp)
+        self._protocols: dict[SessionProtocol, str] = {}
+        "to the endpoint string that it came by"
         self._all_closed: Deferred[None] | None = None
         # Not a LoopingCall: making one imports, and so installs, the global reactor.
         self._expiry = Alarm(self._clock, self._expire)
@@ -126,7 +138,11 @@ class MapServer(Service):
     @property
     def addresses(self) -> list[Any]:
         """What the service listens on, UDP first, in the order of the configuration."""
-        return [port.getHost() for port in self._ports]
+        return [*(port.getHost() for port in self._ports), *self._listeners.addresses]
+
+    def snapshot(self) -> MapServerSnapshot:
+        """Return how the transports stand."""
+        return MapServerSnapshot(self._listeners.snapshot(Counter(self._protocols.values())))
 
     # Life
 
@@ -136,7 +152,8 @@ class MapServer(Service):
             for address in self.config.control:
                 self._listen_udp(address)
             for description in self.config.reliable_transport:
-                self._listen(description)
+                self._listeners.listen(description, _Sessions(self, description))
+            self._listeners.check()
         except ListenError:
             self._close_ports()
             raise
@@ -155,23 +172,6 @@ class MapServer(Service):
             granted=granted,
         )
 
-    def _listen(self, description: str) -> None:
-        transport = description.partition(":")[0].upper()
-        endpoint = endpoint_from(serverFromString, self._reactor, description, "reliable-transport")
-        problems: list[str] = []
-        listening = endpoint.listen(_Sessions(self, transport))
-        listening.addCallbacks(
-            self._listening, lambda failure: problems.append(failure.getErrorMessage())
-        )
-        if problems:
-            raise ListenError(f"reliable-transport {description}: {problems[0]}")
-        self._log.info("reliable transport on {description}", description=description)
-
-    def _listening(self, port: IListeningPort) -> None:
-        self._ports.append(port)
-        # Already the handshake is refused to who is too far away.
-        apply_minimum_ttl(port, self._tcp)
-
     def stopService(self) -> Deferred[None]:
         """Close sessions and sockets; fires when nothing is left open."""
         super().stopService()
@@ -189,14 +189,25 @@ class MapServer(Service):
 
     def _close_ports(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
-        return gatherResults([stop_listening(port) for port in ports])
+        return gatherResults([self._listeners.close(), *map(stop_listening, ports)])
 
     # Sessions
 
-    def accept(self, peer: Any, transport: str) -> Protocol:
+    def admits(self, host: str, transport: str) -> bool:
+        """Whether a connection from this address may begin: the transports ask before they make any
+        state for it.
+        """
+        if self.armory.admits(pack_address(host) or b"", self._clock.seconds()):
+            return True
+        self.armory.counters["connections refused"] += 1
+        self._refusals.note(host, transport)
+        return False
+
+    def accept(self, peer: Any, description: str) -> Protocol:
         """Return the protocol for a connection from ``peer``: a session if it is armed, else one
         that resets it.
         """
+        transport = transport_name(description)
         address = pack_address(getattr(peer, "host", ""))
         # Nobody is armed for what has no IP address, and it is counted like the others.
         claim = self.armory.accept(address or b"", self._clock.seconds())
@@ -206,7 +217,7 @@ class MapServer(Service):
         return SessionProtocol(
             lambda protocol: self._make_session(protocol, claim, transport, peer),
             self._clock,
-            on_up=self._session_began,
+            on_up=lambda protocol: self._session_began(protocol, description),
             on_closed=self._session_closed,
         )
 
@@ -224,10 +235,11 @@ class MapServer(Service):
             limits=self._limits,
             wake=protocol.wake,
             now=self._clock.seconds(),
+            proven=certificate_names(protocol.transport),
         )
 
-    def _session_began(self, protocol: SessionProtocol) -> None:
-        self._protocols[protocol] = None
+    def _session_began(self, protocol: SessionProtocol, description: str) -> None:
+        self._protocols[protocol] = description
 
     def _session_closed(self, protocol: SessionProtocol) -> None:
         self._protocols.pop(protocol, None)

@@ -62,11 +62,18 @@ class Reconfiguration:
 
 
 def part(sessions: Iterable[MapServerSession], sites: Sites, now: float) -> None:
-    """Close the sessions of sites that are gone: their ETRs may well have another one now."""
+    """Close the sessions of sites that are gone: their ETRs may well have another one now. And
+    those of xTRs that now must show a certificate which they have not.
+    """
     names = sites.by_name()
     for session in sessions:
-        if session.lease is not None and session.lease.xtr.site not in names:
+        if session.lease is None:
+            continue
+        site = names.get(session.lease.xtr.site)
+        if site is None:
             session.close(CloseReason.SITE_REMOVED, now)
+        elif not site.allows_session(session.lease.xtr.ids, session.proven):
+            session.close(CloseReason.CERTIFICATE, now)
 
 
 def judge(registrar: Registrar, session_of: Callable[[Xtr], Replaceable | None]) -> Iterator[None]:

@@ -53,6 +53,7 @@ class CloseReason(enum.Enum):
     REPLACED = "a newer session of the same xTR replaced it"
     SHUTDOWN = "we are stopping"
     SITE_REMOVED = "its site is no longer configured"
+    CERTIFICATE = "its xTR must show another certificate now"
     CLEARED = "an operator closed it"
 
 

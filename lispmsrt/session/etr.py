@@ -28,6 +28,7 @@ from lispmsrt.wire.reliable_transport import (
 
 __all__ = ["Credentials", "EtrSession", "EtrSessionListener"]
 
+_WHOLE = RegistrationRefresh(RefreshScope.EVERYTHING)
 _REGISTRATION = int(MessageType.REGISTRATION)
 
 _TAKES: dict[int, str] = {
@@ -105,9 +106,16 @@ class EtrSession(Session):
         refresh = decode_registration_refresh(chunk[start:end])
         self.counters["refreshes in"] += 1
         if self.state is SessionState.STARTING:
+            # Everything has been on its way since the start: to the Refresh with which a Map-Server
+            # begins that is the answer.
+            is_answered = (
+                self._speaks_first and SessionTimer.BEGINNING in self._timers and refresh == _WHOLE
+            )
             self._stop_timer(SessionTimer.BEGINNING)
             self._enter(SessionState.ESTABLISHED)
             self._on_established()
+            if is_answered:
+                return
         self._registrations.refresh(refresh)
 
     def _on_mapping_notification(self, chunk: bytes, start: int, end: int, now: float) -> None:
@@ -162,5 +170,5 @@ class EtrSession(Session):
         self._registrations.session_down()
 
     def _register_everything(self) -> None:
-        self._registrations.refresh(RegistrationRefresh(RefreshScope.EVERYTHING))
+        self._registrations.refresh(_WHOLE)
         self._wake()

@@ -62,10 +62,13 @@ class MapServerSession(Session):
         limits: SessionLimits,
         wake: Callable[[], None],
         now: float,
+        proven: frozenset[str] = frozenset(),
     ) -> None:
+        """``proven`` is what the peer's certificate says of it: names and ``sha256:`` pins."""
         super().__init__(limits, wake, now)
         self.transport = transport
         self.peer = peer
+        self.proven = proven
         self.lease: Lease | None = None
         self._registrar = registrar
         self._arming = arming
@@ -123,6 +126,10 @@ class MapServerSession(Session):
         identity = self._registrar.identify(chunk, start, end, register)
         if isinstance(identity, Verdict):
             self._answer(identity, chunk, register)
+            return
+        if not identity.site.allows_session(identity.ids, self.proven):
+            self.counters["certificate not of the xTR"] += 1
+            self._answer(Verdict.AUTHENTICATION_FAILURE, chunk, register)
             return
         xtr = self._arming.bind(self._claim, self, identity.site.name, identity.ids, now)
         if xtr is None:
