@@ -83,7 +83,8 @@ def client_endpoint(
             reactor, host, number, addresses=local, heartbeat=seconds, timeout=limit
         )
     _refuse(stack, timeout=timeout)
-    udp_port = options.port_number(encapsulation or _ENCAPSULATION, "encapsulation")
+    # Any free one: several clients, and a server, may share a machine.
+    udp_port = options.port_number(encapsulation or "0", "encapsulation")
     peer_udp_port = _peer_port(encapsulationPeer or _ENCAPSULATION, "encapsulationPeer")
     only = _only(local, "bindAddress") if local else None
     from lispmsrt.transports.sctp.usrsctp import endpoints as usrsctp

@@ -1,0 +1,5 @@
+"""SCTP without a kernel: libusrsctp in user space, its packets in UDP (RFC 6951).
+
+One SCTP stack per process, driven by the reactor: no threads. Importing this needs no library;
+listening and connecting do. Not done: multi-homing, several streams, fork() while in use.
+"""
