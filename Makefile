@@ -20,7 +20,7 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo:  ## Watch a Map-Server and three ETRs register over a reliable transport session
+demo:  ## Watch a Map-Server and an ETR for each transport register over sessions
 	@tools/setup.sh demo
 	@$(BIN)/lispmsrt demo
 

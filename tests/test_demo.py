@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from functools import cache
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.cli.demo import conclude
-from lispmsrt.cli.demo_cast import SITES
+from lispmsrt.cli.demo_cast import EIDS, SITES
 from lispmsrt.cli.demo_compare import Comparison, compare
 from lispmsrt.cli.demo_display import EtrStatus, LiveDisplay, PlainDisplay, Status, choose_display
+from lispmsrt.cli.demo_transports import loopback_transports, port_that_refuses, what_is_missing
 from lispmsrt.mapping.database import Lease, Registration, Xtr
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.records import MappingRecord, encode_record
@@ -35,12 +41,39 @@ demo_director.STEP_TIMEOUT = 0.5
 Armory.accept = lambda *_: None
 """
 
+NO_EXTRAS = """
+sys.modules["aioquic"] = sys.modules["sctp"] = None
+"""
 
-def start(prelude: str = "", *options: str) -> subprocess.Popen[str]:
-    """Start the demo, piped, after other Python."""
+NO_LIBRARY = """
+import ctypes, ctypes.util
+ctypes.util.find_library = lambda name: None
+def refuse(name, *_, earlier=ctypes.CDLL, **__):
+    if "usrsctp" in str(name):
+        raise OSError(f"{name}: cannot open shared object file")
+    return earlier(name, *_, **__)
+ctypes.CDLL = refuse
+"""
+
+
+def why_no_kernel_sctp() -> str:
+    """Return how the reason begins why this machine has none, nothing if it has."""
+    if find_spec("sctp") is None:
+        return "sctp: needs the extra 'sctp'"
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).close()
+    except OSError:
+        return "this kernel has no SCTP"
+    return ""
+
+
+def start(prelude: str = "", *options: str, directory: str | None = None) -> subprocess.Popen[str]:
+    """Start the demo, piped, after other Python; ``directory`` is for temporary files."""
     script = f"import sys\n{prelude}\nfrom lispmsrt.cli import main\ncode = main(sys.argv[1:])\n"
     script += "assert 'twisted.internet.reactor' not in sys.modules\nsys.exit(code)\n"
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "FORCE_COLOR": "1"}
+    if directory is not None:
+        environment["TMPDIR"] = directory
     return subprocess.Popen(
         [sys.executable, "-c", script, "demo", *options],
         env=environment,
@@ -50,49 +83,112 @@ def start(prelude: str = "", *options: str) -> subprocess.Popen[str]:
     )
 
 
-def play(prelude: str = "") -> tuple[int, str, str]:
+def play(prelude: str = "", directory: str | None = None) -> tuple[int, str, str]:
     """Play the demo to its end; return exit code, output and errors."""
-    process = start(prelude)
+    process = start(prelude, directory=directory)
     output, errors = process.communicate(timeout=100)
     return process.returncode, output, errors
+
+
+@cache
+def play_once() -> tuple[int, str, str]:
+    """Play the demo as it is, the first time that anybody asks."""
+    return play()
 
 
 class PipedDemoTests(SynchronousTestCase):
     """The whole demo."""
 
+    def assert_in_order(self, output: str, *texts: str) -> None:
+        """Each is there, behind the one before."""
+        at = 0
+        for text in texts:
+            self.assertIn(text, output[at:])
+            at = output.index(text, at) + len(text)
+
     def test_goes_well(self) -> None:
         """Exit code 0, every promised step, nothing but plain lines."""
-        code, output, errors = play()
+        code, output, errors = play_once()
         self.assertEqual((code, errors), (0, ""), output)
         self.assertEqual([c for c in output if not (c.isprintable() or c == "\n")], [])
-        at = 0
-        for text in (
+        held = (5 if why_no_kernel_sctp() else 6) * EIDS
+        self.assert_in_order(
+            output,
+            "Step 1. 127.0.0.2 authenticates over UDP",
             "Map-Register with r over UDP",
             "Map-Notify with r over UDP",
             "TCP connected from 127.0.0.2",
             "Refresh with scope 0",
-            "334 Registrations, 334 ACKs",
-            "1,000 registrations are held by 3 sessions",
+            "200 Registrations, 200 ACKs",
+            f"{held:,} registrations are held by {held // EIDS} sessions",
             "RLOC 127.0.0.2 is now RLOC 127.0.0.102",
             "with TTL 0, ACK after",
             "Rejection (reason 1): 198.51.100.0/24: not a valid site eid prefix",
+            "The QUIC connection of 127.0.0.4 is reset",
             "session ended: the connection was lost",
-            "333 of 333 registrations run the clock: 180.0 s left",
-            "127.0.0.3   Map-Notify with r over UDP",
-            "127.0.0.3   TCP connected",
-            "the session holds all 333 again, and no clock runs",
+            "200 of 200 registrations run the clock: 180.0 s left",
+            "127.0.0.4   Map-Notify with r over UDP",
+            "127.0.0.4   QUIC connected",
+            "the session holds all 200 again, and no clock runs",
             "left open: 0 sockets, 0 timers",
-            "999 EID-prefixes and records compared both ways: the Map-Server holds what",
-        ):
-            self.assertIn(text, output[at:])
-            at = output.index(text, at) + len(text)
+            f"{held - 1:,} EID-prefixes and records compared both ways: the Map-Server holds what",
+        )
+
+    def test_every_transport_has_its_etr(self) -> None:
+        """All that this machine has; of a missing one it is said why."""
+        _code, output, _errors = play_once()
+        reason = why_no_kernel_sctp()
+        self.assertEqual(output.count(" is skipped: "), bool(reason))
+        self.assertIn(f"SCTP is skipped: {reason}" if reason else "listens on SCTP,", output)
+        names = ["TCP", "TLS", "QUIC", "SCTP", "user-space SCTP"]
+        for site, name in zip(SITES, names, strict=False):
+            if name != "SCTP" or not reason:
+                self.assertIn(f"{site.address}   {name} connected from {site.address}:", output)
+                self.assertIn(f"{site.address}   {name}: up after ", output)
+
+    def test_refused_transport_is_followed_by_the_next(self) -> None:
+        """It is said why the first failed."""
+        _code, output, _errors = play_once()
+        self.assert_in_order(
+            output,
+            "127.0.0.7 tries TCP first, where nothing listens",
+            "127.0.0.7   TCP failed: Connection was refused",
+            "127.0.0.7   QUIC connected from 127.0.0.7:",
+        )
+
+    def test_goes_well_without_extras(self) -> None:
+        """What is not installed is skipped with the command that installs it; others stand in."""
+        code, output, errors = play(NO_EXTRAS)
+        self.assertEqual((code, errors), (0, ""), output)
+        self.assertIn("QUIC is skipped: quic: needs the extra 'quic': pip install", output)
+        self.assertIn("SCTP is skipped: sctp: needs the extra 'sctp': pip install", output)
+        self.assert_in_order(
+            output,
+            "127.0.0.7   user-space SCTP connected",
+            "The user-space SCTP connection of 127.0.0.6 is reset",
+            "127.0.0.6   user-space SCTP connected",
+            f"{4 * EIDS - 1} EID-prefixes and records compared both ways: the Map-Server holds",
+        )
+
+    def test_goes_well_without_the_library_of_user_space_sctp(self) -> None:
+        """It is named."""
+        code, output, errors = play(NO_LIBRARY)
+        self.assertEqual((code, errors), (0, ""), output)
+        self.assertRegex(output, "user-space SCTP is skipped: .*libusrsctp")
+
+    def test_leaves_no_files(self) -> None:
+        """Certificate and key go when the demo does."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        code, output, _errors = play(directory=os.path.abspath(directory))
+        self.assertEqual((code, os.listdir(directory)), (0, []), output)
 
     def test_difference_is_a_failure(self) -> None:
         """Exit code 1, and the EID-prefix that differs."""
         code, output, _errors = play(LOSE_A_REGISTRATION)
         self.assertEqual(code, 1, output)
         self.assertIn("10.1.0.1/32 is meant to be registered and is not", output)
-        self.assertIn("999 EID-prefixes and records compared both ways: 1 differ", output)
+        self.assertRegex(output, "EID-prefixes and records compared both ways: 1 differ")
 
     def test_step_that_does_not_happen(self) -> None:
         """The watchdog ends it with a sentence and exit code 1; nothing is left open."""
@@ -102,14 +198,17 @@ class PipedDemoTests(SynchronousTestCase):
         self.assertIn("left open: 0 sockets, 0 timers", output)
 
     def test_ctrl_c(self) -> None:
-        """Ends quietly with 130."""
-        process = start("", "--pace", "30")
+        """Ends quietly with 130, and leaves no files."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        process = start("", "--pace", "30", directory=os.path.abspath(directory))
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=100)
         self.assertEqual((process.returncode, errors), (130, ""))
         self.assertNotIn("demo", output)
+        self.assertEqual(os.listdir(directory), [])
 
 
 class CompareTests(SynchronousTestCase):
@@ -135,7 +234,7 @@ class CompareTests(SynchronousTestCase):
     def test_equal(self) -> None:
         """All are compared, none differs."""
         comparison = compare(self.meant, self.held)
-        self.assertEqual(comparison, Comparison(334, ()))
+        self.assertEqual(comparison, Comparison(EIDS, ()))
         self.assertEqual(conclude(comparison, [], lambda text: None), 0)
 
     def test_missing(self) -> None:
@@ -169,8 +268,8 @@ class CompareTests(SynchronousTestCase):
         said: list[str] = []
         conclude(compare(self.meant, []), [], said.append)
         self.assertEqual(len(said), 12)
-        self.assertIn("324 more", said[10])
-        self.assertIn("334 differ", said[11])
+        self.assertIn(f"{EIDS - 10} more", said[10])
+        self.assertIn(f"{EIDS} differ", said[11])
 
     def test_problem_is_a_failure(self) -> None:
         """Even where nothing differs."""
@@ -181,6 +280,44 @@ class CompareTests(SynchronousTestCase):
     def test_comparison_not_reached(self) -> None:
         """A demo that broke off has failed."""
         self.assertEqual(conclude(None, ["no ACK"], lambda text: None), 1)
+
+
+class TransportTests(SynchronousTestCase):
+    """How endpoints are written."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.transports = loopback_transports(self.directory)
+
+    def test_every_site_but_the_last_has_a_transport(self) -> None:
+        """The last is for the ETR that tries several."""
+        self.assertEqual(len(SITES), len(self.transports) + 1)
+        self.assertEqual(len({site.address for site in SITES}), len(SITES))
+
+    def test_nothing_is_missing_where_all_extras_are_installed(self) -> None:
+        """The endpoint strings are those that the transports take."""
+        reactor = MemoryReactorClock()
+        for transport in self.transports:
+            if transport.name != "SCTP" or find_spec("sctp") is not None:
+                self.assertEqual(what_is_missing(reactor, transport), "")
+                clientFromString(reactor, transport.client(1024))
+
+    def test_private_key_is_for_nobody_else(self) -> None:
+        """Whatever the umask is."""
+        self.assertEqual((self.directory / "key.pem").stat().st_mode & 0o777, 0o600)
+
+    def test_directory_may_have_a_colon_in_its_name(self) -> None:
+        """TMPDIR is anybody's choice."""
+        directory = self.directory / "a:b"
+        directory.mkdir()
+        for transport in loopback_transports(directory):
+            self.assertNotIn("certificate", what_is_missing(MemoryReactorClock(), transport))
+
+    def test_port_that_refuses(self) -> None:
+        """A connection is refused at once."""
+        with port_that_refuses() as taken, socket.socket() as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, taken.getsockname())
 
 
 class DisplayTests(SynchronousTestCase):
@@ -207,7 +344,7 @@ class DisplayTests(SynchronousTestCase):
         """Events in their order above the table, which shows the clock of a lost session."""
         stream = StringIO()
         display = LiveDisplay(Console(file=stream, force_terminal=True, width=100))
-        etr = EtrStatus("127.0.0.2", "campus", "down", 333, 333, 179.94, 334, 333, 1)
+        etr = EtrStatus("127.0.0.2", "QUIC", False, 0.0169, 333, 333, 179.94, 7047.1, 333)
         display.open()
         display.heading("Step 7")
         display.event(1.5, "map-server", "the clock runs [7]")
@@ -215,7 +352,8 @@ class DisplayTests(SynchronousTestCase):
         display.event(2.5, "127.0.0.2", "after the last look")
         display.close()
         output = stream.getvalue()
-        self.assertIn("333/333", output)
+        for text in ("QUIC", "down", "16.9 ms", "7,047", "333/333"):
+            self.assertIn(text, output)
         texts = ("Step 7", "1.500", "the clock runs [7]", "179.9 s", "after the last look")
         places = [output.index(text) for text in texts]
         self.assertEqual(places, sorted(places))

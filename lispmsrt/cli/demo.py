@@ -1,4 +1,4 @@
-"""Watch a Map-Server and three ETRs register, change, withdraw, lose a session and come back.
+"""Watch a Map-Server and an ETR for each transport register, change, lose a session and come back.
 
 Everything runs in this process on loopback addresses and free ports, with a reactor of its own. The
 exit code is 0 only if the Map-Server holds in the end what the ETRs mean to register.
@@ -10,6 +10,8 @@ import argparse
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +25,7 @@ from lispmsrt.cli.demo_compare import Comparison
 from lispmsrt.cli.demo_display import Display, choose_display
 from lispmsrt.cli.demo_scenario import Scenario
 from lispmsrt.cli.demo_stage import StepError
+from lispmsrt.cli.demo_transports import LoopbackTransport, loopback_transports
 from lispmsrt.clock import Alarm, MonotonicClock
 from lispmsrt.services.listening import ListenError
 
@@ -54,12 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     pace = arguments.pace
     if pace is None:
         pace = _WATCHER_PACE if is_watched else 0.0
-    performance = _Performance(SelectReactor(), display, pace)
-    display.open()
-    try:
-        return performance.run()
-    finally:
-        display.close()
+    with TemporaryDirectory(prefix="lispmsrt-demo-") as directory:
+        transports = loopback_transports(Path(directory))
+        performance = _Performance(SelectReactor(), display, transports, pace)
+        display.open()
+        try:
+            return performance.run()
+        finally:
+            display.close()
 
 
 def conclude(
@@ -78,8 +83,8 @@ def conclude(
         say(f"... and {len(differences) - _SHOWN_DIFFERENCES} more")
     verdict = "the Map-Server holds what the ETRs mean to register"
     if differences:
-        verdict = f"{len(differences)} differ"
-    say(f"{comparison.compared} EID-prefixes and records compared both ways: {verdict}.")
+        verdict = f"{len(differences):,} differ"
+    say(f"{comparison.compared:,} EID-prefixes and records compared both ways: {verdict}.")
     return _FAILED if differences or problems else _OK
 
 
@@ -87,13 +92,19 @@ def conclude(
 class _Performance:
     """One run: reactor, signals, scenario, verdict."""
 
-    def __init__(self, reactor: Any, display: Display, pace: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        display: Display,
+        transports: Sequence[LoopbackTransport],
+        pace: float,
+    ) -> None:
         self._reactor = reactor
         self._display = display
         self._clock: IReactorTime = MonotonicClock(reactor)
         self._began = self._clock.seconds()
         self._idle_readers = frozenset(reactor.getReaders())
-        self._scenario = Scenario(reactor, self._clock, display, pace=pace)
+        self._scenario = Scenario(reactor, self._clock, display, transports, pace=pace)
         self._looking = Alarm(self._clock, self._look)
         self._performing: Deferred[None] = Deferred()
         self._problems: list[str] = []

@@ -1,9 +1,8 @@
-"""Who plays in the demo: a Map-Server with three sites, and an ETR for each, on loopback
-addresses.
-"""
+"""Who plays in the demo: a Map-Server, and an ETR for each of its sites, on loopback addresses."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +12,22 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from lispmsrt.cli.demo_transports import MAP_SERVER_ADDRESS, LoopbackTransport
 from lispmsrt.config import parse
 from lispmsrt.services.etr import Etr, NullListener
 from lispmsrt.services.map_server import MapServer
+from lispmsrt.services.snapshots import TransportState
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.etr import EtrSession
 from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.records import Locator, MappingRecord
 
-__all__ = ["SITES", "Actor", "DemoSite", "EtrEvents", "make_map_server"]
+__all__ = ["EIDS", "SITES", "Actor", "DemoSite", "EtrEvents", "make_map_server"]
 
-MAP_SERVER_ADDRESS = "127.0.0.1"
+EIDS = 200
+"""EID-prefixes that an ETR registers."""
 
-REARM_DELAY = 1.0
+REARM_DELAY = 0.5
 """Seconds within which an ETR authenticates anew: shorter than the default, which is for a thousand
 of them.
 """
@@ -42,7 +44,7 @@ class DemoSite:
     instance_id: int
     length: int
     "of the EID-prefixes that are registered"
-    count: int
+    count: int = EIDS
     xtr_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
@@ -60,15 +62,19 @@ class DemoSite:
 
 
 SITES = (
-    DemoSite("campus", "127.0.0.2", "10.1.0.0/16", 0, 32, 334),
-    DemoSite("branch", "127.0.0.3", "2001:db8:2::/48", 0, 64, 333),
-    DemoSite("tenant", "127.0.0.4", "10.0.0.0/8", 7, 24, 333),
+    DemoSite("campus", "127.0.0.2", "10.1.0.0/16", 0, 32),
+    DemoSite("branch", "127.0.0.3", "2001:db8:2::/48", 0, 64),
+    DemoSite("tenant", "127.0.0.4", "10.0.0.0/8", 7, 24),
+    DemoSite("plant", "127.0.0.5", "2001:db8:5::/48", 0, 56),
+    DemoSite("depot", "127.0.0.6", "10.6.0.0/16", 0, 28),
+    DemoSite("mobile", "127.0.0.7", "10.7.0.0/16", 8, 32),
 )
+"""One for each transport, and one for the ETR that tries several."""
 
-_MAP_SERVER = f"""
+_MAP_SERVER = """
 [map-server]
-control = ["{MAP_SERVER_ADDRESS}:0"]
-reliable-transport = ["tcp:0:interface={MAP_SERVER_ADDRESS}"]
+control = ["{address}:0"]
+reliable-transport = {endpoints}
 """
 
 _SITE = """
@@ -92,15 +98,23 @@ rearm-delay = {rearm_delay}
 [[etr.map-server]]
 address = "{udp}"
 key = {{ id = 0, algorithm = "hmac-sha-256-128", secret = "{site.secret}" }}
-transports = ["tcp:{tcp}:bindAddress={site.address}"]
+transports = {transports}
 """
 
 
-def make_map_server(reactor: Any, clock: IReactorTime, sites: Sequence[DemoSite]) -> MapServer:
+def make_map_server(
+    reactor: Any, clock: IReactorTime, transports: Sequence[LoopbackTransport]
+) -> MapServer:
     """Build the Map-Server; the kernel chooses its ports when it starts."""
-    config = parse(_MAP_SERVER + "".join(_SITE.format(site=site) for site in sites))
+    endpoints = [transport.server for transport in transports]
+    text = _MAP_SERVER.format(address=MAP_SERVER_ADDRESS, endpoints=_toml(endpoints))
+    config = parse(text + "".join(_SITE.format(site=site) for site in SITES))
     assert config.map_server is not None
     return MapServer(config.map_server, config.site, reactor, clock)
+
+
+def _toml(texts: Sequence[str]) -> str:
+    return json.dumps(texts, ensure_ascii=False)
 
 
 class EtrEvents:
@@ -120,21 +134,37 @@ class Actor(NullListener):
     """One ETR: its service, what it means to register, and what it has counted."""
 
     def __init__(
-        self, site: DemoSite, map_server: MapServer, events: EtrEvents, reactor: Any, clock: Any
+        self,
+        site: DemoSite,
+        transport: LoopbackTransport,
+        endpoints: Sequence[str],
+        *,
+        map_server: MapServer,
+        events: EtrEvents,
+        reactor: Any,
+        clock: IReactorTime,
     ) -> None:
-        udp, tcp = map_server.addresses
+        """``endpoints`` are those that the ETR tries; ``transport`` is the one that will work."""
         self.site = site
+        self.transport = transport
         self.meant: dict[EidPrefix, MappingRecord] = {}
         "what the Map-Server must hold in the end"
         self.sessions: list[EtrSession] = []
         "those that were established, the last one perhaps still up"
+        self.up_after: float | None = None
+        "seconds from the Map-Notify to the Refresh of the last session"
+        self.rate: float | None = None
+        "Registrations a second from the Map-Notify to the last ACK, connecting included"
         self._events = events
+        self._clock = clock
+        self._notified_at: float | None = None
+        udp = map_server.addresses[0]
         text = _ETR.format(
             site=site,
             xtr_id=site.xtr_id.hex(),
             rearm_delay=REARM_DELAY,
             udp=f"{udp.host}:{udp.port}",
-            tcp=f"{tcp.host}:{tcp.port}",
+            transports=_toml(endpoints),
         )
         config = parse(text)
         assert config.etr is not None
@@ -145,6 +175,15 @@ class Actor(NullListener):
         """Whether its session is established."""
         session = self.etr.links[0].session
         return session is not None and session.was_established
+
+    @property
+    def failed(self) -> list[tuple[str, str]]:
+        """Transports whose last attempt failed, and why."""
+        return [
+            (each.transport, each.reason)
+            for each in self.etr.snapshot().map_servers[0].transports
+            if each.state is TransportState.FAILED
+        ]
 
     @property
     def map_registers(self) -> int:
@@ -170,19 +209,30 @@ class Actor(NullListener):
     def _count(self, counter: str) -> int:
         return sum(session.counters[counter] for session in self.sessions)
 
+    def finished(self, acks: int) -> float:
+        """Note that so many ACKs have come since the Map-Notify; return the seconds it took."""
+        assert self._notified_at is not None
+        took = self._clock.seconds() - self._notified_at
+        self.rate = acks / took
+        return took
+
     # EtrListener
 
     def leave_given(self, map_server: str) -> None:
-        """A Map-Notify with r came over UDP."""
-        self._events.authenticated(self)
+        """A Map-Notify with r came over UDP: the first of each session counts."""
+        if self._notified_at is None:
+            self._notified_at = self._clock.seconds()
+            self._events.authenticated(self)
 
     def session_up(self, map_server: str, transport: str) -> None:
         """The first Refresh came on a session."""
         session = self.etr.links[0].session
-        assert session is not None
+        assert session is not None and self._notified_at is not None
         self.sessions.append(session)
+        self.up_after = self._clock.seconds() - self._notified_at
         self._events.session_up(self)
 
     def session_down(self, map_server: str, reason: CloseReason) -> None:
         """The session is over."""
+        self._notified_at = None
         self._events.session_down(self, reason)

@@ -26,16 +26,18 @@ class EtrStatus:
     """One ETR at one moment."""
 
     address: str
-    site: str
-    session: str
+    transport: str
+    is_up: bool
+    up_after: float | None
+    "seconds from the Map-Notify to the session; None before the first"
     registered: int
     "at the Map-Server"
     meant: int
     clock: float | None
     "seconds until the first registration ends unless confirmed; None where a session holds all"
-    registrations: int
+    rate: float | None
+    "Registrations a second, connecting included; None before they are acknowledged"
     acks: int
-    rejections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,20 +165,19 @@ def choose_display(stream: TextIO = sys.stdout, *, is_plain: bool = False) -> tu
 
 def _table(status: Status) -> Table:
     table = Table(title=status.map_server, title_justify="left", title_style="bold", box=None)
-    for name in ("ETR", "site", "session"):
+    for name in ("ETR", "transport", "session"):
         table.add_column(name, no_wrap=True)
-    for name in ("registered", "clock", "Registrations", "ACKs", "Rejections"):
+    for name in ("up after", "registered", "per s", "clock"):
         table.add_column(name, justify="right", no_wrap=True)
     for etr in status.etrs:
         table.add_row(
             etr.address,
-            etr.site,
-            Text(etr.session, style="green" if etr.clock is None else "red"),
+            etr.transport,
+            Text("up", style="green") if etr.is_up else Text("down", style="red"),
+            "-" if etr.up_after is None else f"{1000 * etr.up_after:.1f} ms",
             f"{etr.registered}/{etr.meant}",
+            "-" if etr.rate is None else f"{etr.rate:,.0f}",
             "-" if etr.clock is None else f"{etr.clock:.1f} s",
-            str(etr.registrations),
-            str(etr.acks),
-            str(etr.rejections),
         )
     return table
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
 
-from lispmsrt.cli.demo_cast import SITES, Actor
+from lispmsrt.cli.demo_cast import Actor
 from lispmsrt.cli.demo_display import EtrStatus, Status
+from lispmsrt.cli.demo_transports import MAP_SERVER_ADDRESS
 from lispmsrt.mapping.database import Registration
 from lispmsrt.mapping.sites import eid_key
 from lispmsrt.services.map_server import MapServer
@@ -61,6 +62,22 @@ class Stage:
             for eid, record in actor.meant.items()
         }
 
+    def missing(self) -> dict[str, str]:
+        """Return why the Map-Server could not open an endpoint, by endpoint string."""
+        listeners = self.map_server.snapshot().listeners
+        return {
+            # Without the part of it that says which endpoint.
+            listener.endpoint: listener.reason.partition(f"{listener.endpoint}: ")[2]
+            for listener in listeners
+            if not listener.address
+        }
+
+    def port_of(self, endpoint: str) -> int:
+        """Return the port at which the Map-Server opened an endpoint string."""
+        listeners = self.map_server.snapshot().listeners
+        (address,) = (each.address for each in listeners if each.endpoint == endpoint)
+        return int(address.rpartition(":")[2])
+
     def session_of(self, actor: Actor) -> MapServerSession:
         """Return the Map-Server's end of an ETR's session; StepError when there is none."""
         address = f"{actor.site.address}:"
@@ -74,7 +91,7 @@ class Stage:
         counters = self.map_server.control.counters
         yield (
             f"UDP: {counters['Map-Registers in']} Map-Registers in, "
-            f"{counters['Map-Notifies out']} Map-Notifies out; TCP connections accepted: "
+            f"{counters['Map-Notifies out']} Map-Notifies out; connections accepted: "
             f"{self.map_server.armory.counters['connections accepted']}"
         )
         yield (
@@ -89,18 +106,18 @@ class Stage:
         for registration in self.map_server.database.registrations():
             held[registration.lease.ids[:16]].append(registration)
         etrs = (self._etr_status(actor, held[actor.site.xtr_id]) for actor in self.actors)
-        where = ", ".join(f"{at.type} {at.host}:{at.port}" for at in self.map_server.addresses)
-        return Status(f"Map-Server {where}", tuple(etrs), sum(site.count for site in SITES))
+        total = sum(actor.site.count for actor in self.actors)
+        return Status(f"Map-Server {MAP_SERVER_ADDRESS}", tuple(etrs), total)
 
     def _etr_status(self, actor: Actor, held: list[Registration]) -> EtrStatus:
         return EtrStatus(
             address=actor.site.address,
-            site=actor.site.name,
-            session="up over TCP" if actor.is_up else "down",
+            transport=actor.transport.name,
+            is_up=actor.is_up,
+            up_after=actor.up_after,
             registered=len(held),
             meant=len(actor.meant),
             clock=self.first_end(held),
-            registrations=actor.registrations,
+            rate=actor.rate,
             acks=actor.acks,
-            rejections=actor.rejections,
         )
