@@ -111,9 +111,10 @@ def _start_server(stack: ExitStack) -> Child:
 
 def _start_etrs(options: argparse.Namespace, server: Child, stack: ExitStack) -> list[Child]:
     udp_port, tcp_port = server.ask("ports")
+    endpoint = f"tcp:127.0.0.1:{tcp_port}"
     etrs = []
     for number in range(min(options.processes, options.etrs)):
-        etr = Child(f"ETR process {number + 1}", EtrsRole, udp_port, tcp_port)
+        etr = Child(f"ETR process {number + 1}", EtrsRole, udp_port, endpoint)
         stack.callback(etr.stop)
         etrs.append(etr)
     for etr in etrs:
@@ -158,7 +159,7 @@ def _register(server: Child, etrs: list[Child], count: int, console: Console) ->
         "sessions lost": {"ETRs": state["lost"], "Map-Server": server.ask("ended")},
         "seconds": round(seconds, 3),
         "registrations a second": round(count / seconds),
-        "server CPU seconds": round(after["cpu"] - before["cpu"], 3),
+        "server CPU seconds": round(after["cpu"] - before["cpu from now on"], 3),
         "server resident octets": after["resident"],
         "server octets a mapping": round((after["resident"] - before["resident"]) / count, 1),
         "Mapping Notifications": state["notifications"],

@@ -18,7 +18,7 @@ from lispmsrt.wire.map_register import RegisterFlag, write_map_register
 from lispmsrt.wire.records import encode_record
 from lispmsrt.wire.reliable_transport import MessageType
 
-__all__ = ["ADDRESS", "LoadError", "Session", "exchange", "registers", "registrations"]
+__all__ = ["ADDRESS", "LoadError", "Session", "arm", "exchange", "registers", "registrations"]
 
 ADDRESS = "127.0.0.2"
 """The load generator's."""
@@ -85,6 +85,11 @@ def exchange(port: int, datagrams: Sequence[bytes], window: int) -> float:
         return time.perf_counter() - began
 
 
+def arm(port: int) -> None:
+    """Register the last /32, which nobody else does; its Map-Notify allows one connection."""
+    exchange(port, registers(1, RegisterFlag.RELIABLE_TRANSPORT, first=(1 << 24) - 1), 1)
+
+
 def _exchange(udp: socket.socket, datagrams: Sequence[bytes], window: int) -> None:
     poll = select.poll()
     poll.register(udp, select.POLLIN)
@@ -110,9 +115,7 @@ class Session:
     """A session with the Map-Server: armed over UDP, then whatever frames it is given."""
 
     def __init__(self, udp_port: int, tcp_port: int) -> None:
-        # The last /32 that nobody else registers; its Map-Notify allows the connection.
-        armed = registers(1, RegisterFlag.RELIABLE_TRANSPORT, first=(1 << 24) - 1)
-        exchange(udp_port, armed, 1)
+        arm(udp_port)
         self._socket = socket.create_connection(
             ("127.0.0.1", tcp_port), source_address=(ADDRESS, 0)
         )

@@ -1,4 +1,5 @@
-"""Processes that run a reactor and answer their parent over a pipe: one request, one answer.
+"""Processes that run a reactor and answer their parent over a pipe: one request, one answer, at
+once or when there is one.
 
 Whatever goes wrong in a child is one sentence in the parent: :class:`ProcessError`. A child whose
 parent is gone, for whatever reason, stops.
@@ -17,8 +18,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lispmsrt.services.listening import ListenError
@@ -37,7 +39,7 @@ class Role:
     """What a child does: build it with a reactor, then it answers requests by name."""
 
     commands: Mapping[str, Callable[..., Any]]
-    "request to what answers it"
+    "request to what answers it; a Deferred has the answer later"
 
     def stop(self) -> Deferred[None]:
         """Close everything; fires when nothing is left open."""
@@ -119,7 +121,7 @@ def resident_octets() -> int:
 
 @implementer(IReadDescriptor)
 class _Requests:
-    """Reads requests from the pipe in the reactor, and answers them at once."""
+    """Reads requests from the pipe in the reactor, and answers them."""
 
     def __init__(self, connection: Connection, role: Role, stop: Callable[[], None]) -> None:
         self._connection = connection
@@ -143,15 +145,23 @@ class _Requests:
         if command == _STOP:
             self._stop()
             return
-        try:
-            answer = (True, self._role.commands[command](*arguments))
-        except Exception as failure:
-            place = traceback.extract_tb(failure.__traceback__)[-1]
-            answer = (False, f"{command}: {failure!r} at {place.filename}:{place.lineno}")
+        answering = maybeDeferred(self._role.commands[command], *arguments)
+        answering.addCallbacks(
+            lambda answer: (True, answer), lambda failure: (False, _told(command, failure))
+        )
+        answering.addCallback(self._answer)
+
+    def _answer(self, answer: tuple[bool, Any]) -> None:
         try:
             self._connection.send(answer)
         except OSError:
             self._stop()
+
+
+def _told(command: str, failure: Failure) -> str:
+    place = traceback.extract_tb(failure.getTracebackObject())[-1:]
+    where = "".join(f" at {frame.filename}:{frame.lineno}" for frame in place)
+    return f"{command}: {failure.value!r}{where}"
 
 
 def _run(

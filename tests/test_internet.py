@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import internet, judge, networks
 from benchmarks.judge import Judge, SortedRanges
 from benchmarks.networks import Network, NetworksError
-from benchmarks.processes import Child, ProcessError
+from benchmarks.processes import Child, ProcessError, Role
 from benchmarks.roles import EchoRole, etr_address
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -201,3 +203,21 @@ class ProcessTests(SynchronousTestCase):
         failure = self.assertRaises(ProcessError, child.ask, "usage", "too", "many")
         self.assertTrue(str(failure).startswith("the echo: usage: TypeError("), failure)
         self.assertEqual(child.stop(), 0)
+
+    def test_answer_may_come_later(self) -> None:
+        """A request whose answer takes time is answered when there is one."""
+        child = Child("the waiting one", Waiting)
+        self.addCleanup(child.stop)
+        child.receive()
+        self.assertEqual(child.ask("wait"), "now")
+
+
+class Waiting(Role):
+    """Answers in a later turn of its reactor."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.commands = {"wait": lambda: deferLater(reactor, 0.0, lambda: "now")}
+
+    def stop(self) -> Deferred[None]:
+        """Nothing is open."""
+        return succeed(None)
