@@ -43,8 +43,9 @@ lint:  ## Check style, format and types
 
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
-	$(addprefix tests/test_,bench.py demo.py internet.py packaging.py real_sockets.py tac.py tap.py), \
-	$(wildcard tests/test_*.py)))
+	$(addprefix tests/test_,bench.py demo.py internet.py packaging.py real_sockets.py tac.py tap.py) \
+	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py quic_*.py sctp_*.py \
+	    usrsctp_*.py tls_*.py tcp_md5.py)), $(wildcard tests/test_*.py)))
 
 .PHONY: coverage
 coverage:  ## Check that tests reach every branch of wire/ and session/
