@@ -317,6 +317,13 @@ class CheckConfigTests(SynchronousTestCase):
             self.assertTrue(output or errors)
             self.assertNotIn("SECRET", output.replace(self.path, "") + errors)
 
+    def test_endpoint_that_ends_in_the_middle_of_an_escape(self) -> None:
+        """Twisted's own reader gives up with an error that is none of the operator's."""
+        text = self.both_roles().replace('"tcp:4343"', "'tcp:4343:interface=127.0.0.1\\'")
+        code, output, errors = self.check(text)
+        self.assertEqual((code, output), (1, ""))
+        self.assertIn("ends with a backslash", errors)
+
     def test_secret_file_that_can_not_be_read(self) -> None:
         """It is named, with the reason."""
         path = self.mktemp()

@@ -273,7 +273,9 @@ class DefaultTests(SynchronousTestCase):
 
     def test_transports_without_a_host_go_to_the_map_server(self) -> None:
         """Whatever stands behind the prefix."""
-        transports = '["tcp", "quic:pin=ab", "sctp:port=5000", "tcp:192.0.2.9", "unix:/run/x"]'
+        transports = (
+            '["tcp", "tcp:5000", "quic:pin=ab", "sctp:port=5000", "tcp:192.0.2.9", "unix:/run/x"]'
+        )
         text = _ETR.replace('["tcp:127.0.0.1:4342:bindAddress=127.0.0.2"]', transports)
         text = text.replace('address = "127.0.0.1:4342"', 'address = "[2001:db8::1]:4342"')
         etr = _etr(text.replace('control = "127.0.0.2:4342"', 'control = "0.0.0.0"'))
@@ -281,6 +283,7 @@ class DefaultTests(SynchronousTestCase):
             etr.map_servers[0].transport_strings(etr.control),
             [
                 r"tcp:2001\:db8\:\:1:4342",
+                r"tcp:2001\:db8\:\:1:5000",
                 r"quic:2001\:db8\:\:1:4343:pin=ab",
                 r"sctp:2001\:db8\:\:1:port=5000",
                 "tcp:192.0.2.9:4342",
@@ -419,6 +422,14 @@ class MistakeTests(SynchronousTestCase):
         for text in (server, etr):
             (mistake,) = self._mistakes(text)
             self.assertIn("write tls13:", mistake)
+
+    def test_endpoints_that_stand_twice_are_refused(self) -> None:
+        """The second could not be told from the first."""
+        server = _MAP_SERVER.replace('4342:interface=127.0.0.1"]', '4342", "tcp"]')
+        etr = _ETR.replace(':4342:bindAddress=127.0.0.2"]', '", "tcp:127.0.0.1"]')
+        for text, option in ((server, "reliable-transport"), (etr, "transports")):
+            (mistake,) = self._mistakes(text)
+            self.assertRegex(mistake, f"{option} has 'tcp:.*' twice")
 
     def test_xtrs_and_the_certificates_that_they_must_show(self) -> None:
         """Names in any case, or pins."""

@@ -91,9 +91,11 @@ def checked(text: object) -> str:
 
 
 def with_host(text: str, host: str) -> str:
-    """Complete a client endpoint string that names no host: ``tcp``, ``quic:pin=...``."""
+    """Complete a client endpoint string that names no host: ``tcp``, ``tcp:4342``,
+    ``quic:pin=...``.
+    """
     parts = _splitescaped(text)
-    has_host = len(parts) > 1 and "=" not in parts[1]
+    has_host = len(parts) > 1 and "=" not in parts[1] and not parts[1].isdigit()
     if parts[0] in DEFAULT_PORTS and not has_host and not _has_option(parts, "host"):
         parts.insert(1, escaped(host))
     return ":".join(parts)

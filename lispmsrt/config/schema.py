@@ -5,29 +5,39 @@ Values are frozen once they are validated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from lispmsrt.config.endpoints import (
     LISP_CONTROL_PORT,
     SocketAddress,
-    checked,
     with_bind_address,
     with_default_port,
     with_host,
 )
 from lispmsrt.config.keys import KeyConfig
 from lispmsrt.config.section import Section
+from lispmsrt.config.values import (
+    CertificateText,
+    ClientText,
+    Count,
+    EidPrefixText,
+    Flag,
+    InstanceId,
+    IpText,
+    Octet,
+    Octets,
+    RlocPrefixText,
+    RlocText,
+    Seconds,
+    ServerText,
+    SocketText,
+    Whole,
+    XtrId,
+)
 from lispmsrt.control.arming import ArmoryLimits
 from lispmsrt.control.etr import EtrTimers, SessionMode
 from lispmsrt.control.nonces import NonceCheck
@@ -53,61 +63,6 @@ __all__ = [
     "make_record",
     "make_sites",
 ]
-
-
-_PIN = re.compile(r"[0-9a-f]{64}")
-
-
-def _ip_address(text: str) -> str:
-    if pack_address(text) is None:
-        raise ValueError(f"{text!r} is no IPv4 or IPv6 address")
-    return text
-
-
-def _rloc(text: str) -> str:
-    Address.from_text(text)
-    return text
-
-
-def _rloc_prefix(text: str) -> str:
-    RlocPrefix.from_text(text)
-    return text
-
-
-def _eid_prefix(text: str) -> str:
-    EidPrefix.from_text(text)
-    return text
-
-
-def _certificate(text: str) -> str:
-    name = text.lower()
-    digits = name.removeprefix("sha256:")
-    if digits != name and _PIN.fullmatch(digits) is None:
-        raise ValueError(f"{text!r}: a pin is sha256: and 64 hexadecimal digits")
-    if pack_address(name) is not None:
-        return str(ip_address(name))
-    if not name or any(character.isspace() for character in name):
-        raise ValueError(f"{text!r} is neither a name nor a pin")
-    return name
-
-
-SocketText = Annotated[SocketAddress, BeforeValidator(SocketAddress.from_text)]
-ServerText = Annotated[
-    str, BeforeValidator(lambda text: with_default_port(checked(text), is_server=True))
-]
-ClientText = Annotated[str, BeforeValidator(checked)]
-IpText = Annotated[str, AfterValidator(_ip_address)]
-RlocText = Annotated[str, AfterValidator(_rloc)]
-RlocPrefixText = Annotated[str, AfterValidator(_rloc_prefix)]
-EidPrefixText = Annotated[str, AfterValidator(_eid_prefix)]
-CertificateText = Annotated[str, AfterValidator(_certificate)]
-Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Count = Annotated[Whole, Field(gt=0)]
-Octet = Annotated[Whole, Field(ge=0, le=255)]
-Octets = Annotated[Whole, Field(gt=0, le=1 << 30)]  # what fits a socket option
-InstanceId = Annotated[Whole, Field(ge=0, lt=1 << 32)]
 
 
 class TcpConfig(Section):
@@ -147,6 +102,12 @@ class MapServerConfig(Section):
     max_sessions: Count = 65_536
     max_sessions_per_address: Count = 1024
 
+    @model_validator(mode="after")
+    def _names_each_endpoint_once(self) -> Self:
+        if text := _repeated(self.reliable_transport):
+            raise ValueError(f"reliable-transport has {text!r} twice")
+        return self
+
     def trusted_addresses(self) -> list[bytes]:
         """Return the trusted ETRs' packed addresses."""
         return [packed for text in self.trusted_etrs if (packed := pack_address(text))]
@@ -183,7 +144,7 @@ class SitePrefixConfig(Section):
 class SiteXtrConfig(Section):
     """An xTR whose sessions must prove by a certificate that they are its own."""
 
-    xtr_id: Annotated[bytes, BeforeValidator(lambda text: _xtr_id(text))]
+    xtr_id: XtrId
     certificates: tuple[CertificateText, ...] = Field(min_length=1)
     "names or pins: the session's client certificate (TLS) must have one of them"
 
@@ -262,6 +223,12 @@ class EtrMapServerConfig(Section):
     mapping_notifications: Flag = True
     "ask for Mapping Notifications on the session"
 
+    @model_validator(mode="after")
+    def _names_each_transport_once(self) -> Self:
+        if text := _repeated(self.transports):
+            raise ValueError(f"transports has {text!r} twice")
+        return self
+
     def register_flags(self) -> int:
         """Return what every Map-Register's first word has set."""
         return (
@@ -284,7 +251,7 @@ class EtrConfig(Section):
     """The ETR role."""
 
     control: SocketText = SocketAddress("0.0.0.0", LISP_CONTROL_PORT)
-    xtr_id: Annotated[bytes | None, BeforeValidator(lambda text: _xtr_id(text))] = None
+    xtr_id: XtrId | None = None
     site_id: Whole = Field(default=0, ge=0, lt=1 << 64)
     state_dir: Path | None = None
     receive_buffer: Octets = 4 * 1024 * 1024
@@ -377,15 +344,3 @@ def make_record(mapping: MappingConfig) -> MappingRecord:
         action=action,
         authoritative=True,
     )
-
-
-def _xtr_id(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        octets = b""
-    if len(octets) != 16:
-        raise ValueError("an xtr-id has 32 hexadecimal digits")
-    return octets

@@ -33,6 +33,8 @@ def endpoint_from(
     # What Twisted raises for an unknown prefix, a bad number, an unknown or a missing argument.
     except (ValueError, TypeError, LookupError) as failure:
         raise ListenError(f"{option} {description!r}: {failure}") from None
+    except RuntimeError:  # out of Twisted's tokenizer
+        raise ListenError(f"{option} {description!r}: ends with a backslash") from None
 
 
 def listen_control(
