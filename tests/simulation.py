@@ -187,10 +187,10 @@ class EtrHost:
         if self.stream is not stream:
             return  # it belongs to an earlier life
         self.stream = None
-        had_refresh = stream.etr.was_established
-        if had_refresh and now - stream.etr.began >= _LONG_ENOUGH:
+        has_served = stream.etr.has_served
+        if has_served and now - stream.etr.began >= _LONG_ENOUGH:
             self.backoff.reset()
-        if had_refresh:
+        if has_served:
             self.phase = _Phase.IDLE
             self.control.session_lost(now)
         else:

@@ -88,6 +88,17 @@ class ConnectorTests(SynchronousTestCase):
         self.assertEqual(self._attempts(), [1, 1])
         self.assertIn("refused", self.connector.failures["tcp:192.0.2.1"])
 
+    def test_an_endpoint_that_raises_is_a_failed_attempt(self) -> None:
+        """A mistake in one transport costs the others nothing."""
+
+        def raise_it(factory: object) -> Deferred[Any]:
+            raise RuntimeError("a bug")
+
+        self.patch(self.endpoints[0], "connect", raise_it)
+        self.connector.leave_given()
+        self.assertEqual(self._attempts(), [0, 1])
+        self.assertEqual(self.connector.failures["tcp:192.0.2.1"], "a bug")
+
     def test_the_next_is_tried_after_the_attempt_timeout(self) -> None:
         """5 s by default."""
         self.connector.leave_given()
@@ -102,7 +113,7 @@ class ConnectorTests(SynchronousTestCase):
         self.connector.leave_given()
         for number in (0, 1):
             self.endpoints[number].attempts[-1].errback(ConnectionRefusedError())
-        self.assertEqual(self.control.calls, ["failed"])
+        self.assertEqual(self.control.calls, ["failed", "connected", "rearm"])
         self.clock.advance(0.7)
         self.assertEqual(self._attempts(), [1, 1])
         self.clock.advance(0.6)
@@ -132,7 +143,7 @@ class ConnectorTests(SynchronousTestCase):
         self.connector.session_established()
         self.assertEqual(self._states(), [failed, ("QUIC", "IN_USE", "", 0)])
         self.assertEqual(self.connector.snapshot().phase, "up")
-        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, has_served=True)
         self.assertEqual(self._states(), [failed, ("QUIC", "IDLE", "", 0)])
         self.assertEqual(self.connector.snapshot().retry_in, None)
 
@@ -140,9 +151,9 @@ class ConnectorTests(SynchronousTestCase):
         """It is a failure like others, and shows when the next attempt is due."""
         self.connector.leave_given()
         self._come_up(0)
-        self.connector.session_closed(CloseReason.CONNECTION_LOST.value, had_refresh=False)
+        self.connector.session_closed(CloseReason.CONNECTION_LOST.value, has_served=False)
         (first, _second) = self._states()
-        reason = "no session after connecting: the connection was lost"
+        reason = "nothing acknowledged after connecting: the connection was lost"
         self.assertEqual(first, ("TCP", "FAILED", reason, 1))
         retry_in = self.connector.snapshot().retry_in
         assert retry_in is not None
@@ -162,10 +173,10 @@ class ConnectorTests(SynchronousTestCase):
         self.assertEqual(self._attempts(), [2, 1])
 
     def test_what_accepts_and_closes_lets_the_next_have_its_turn(self) -> None:
-        """A close before the first Refresh is a failed attempt."""
+        """A close before the first ACK is a failed attempt."""
         self.connector.leave_given()
         self._come_up(0)
-        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=False)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, has_served=False)
         self.assertEqual(self.control.calls, ["connected", "failed", "rearm"])
         self.clock.advance(2.0)
         self.assertEqual(self._attempts(), [1, 1])
@@ -175,7 +186,7 @@ class ConnectorTests(SynchronousTestCase):
         self.connector.leave_given()
         self.endpoints[0].attempts[0].errback(ConnectionRefusedError())
         self._come_up(1)
-        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, has_served=True)
         self.assertEqual(self.control.calls, ["connected", "lost"])
         self.connector.leave_given()
         self.assertEqual(self._attempts(), [2, 1])
@@ -184,7 +195,7 @@ class ConnectorTests(SynchronousTestCase):
         """However long that takes."""
         self.connector.leave_given()
         self._come_up(0)
-        self.connector.session_closed(CloseReason.PEER_CLOSED.value, had_refresh=True)
+        self.connector.session_closed(CloseReason.PEER_CLOSED.value, has_served=True)
         self.clock.advance(1000.0)
         self.assertEqual(self._attempts(), [1, 0])
         self.connector.leave_given()
@@ -204,7 +215,7 @@ class ConnectorTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.connector.leave_given()
         self.assertEqual(self._attempts(), [1, 0])
-        self.connector.session_closed(CloseReason.SHUTDOWN.value, had_refresh=True)
+        self.connector.session_closed(CloseReason.SHUTDOWN.value, has_served=True)
         self.assertEqual(self.control.calls, [])
         self.connector.start()
         self.connector.leave_given()

@@ -16,10 +16,17 @@ from lispmsrt.services.listening import ListenError
 from lispmsrt.session.base import CloseReason
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.map_register import RegisterFlag
-from lispmsrt.wire.reliable_transport import MappingNotification, RejectReason
+from lispmsrt.wire.reliable_transport import (
+    MappingNotification,
+    RefreshScope,
+    RegistrationRefresh,
+    RejectReason,
+    encode_registration_refresh,
+)
 from tests.rim import (
     ETR_HOST,
     MAP_SERVER_HOST,
+    XTR_ID,
     Listener,
     Network,
     etr_of,
@@ -65,6 +72,15 @@ class _Case(SynchronousTestCase):
         self.services.append(etr)
         etr.startService()
         return etr
+
+
+class _Mute(Factory):
+    """A Map-Server that asks for everything, and answers nothing."""
+
+    class protocol(Protocol):  # noqa: N801
+        def connectionMade(self) -> None:
+            everything = RegistrationRefresh(RefreshScope.EVERYTHING)
+            self.transport.write(encode_registration_refresh(everything, 1))
 
 
 class RegistrationTests(_Case):
@@ -236,7 +252,48 @@ class RegistrationTests(_Case):
         self.network.run(5)
         self.assertEqual((len(self.network.udp_payloads(ETR_HOST)), result), (1, []))
         self.network.run(60)
-        self.assertEqual((len(self.network.udp_payloads(ETR_HOST)), result), (2, [None]))
+        # One Map-Notify for each round of attempts, which waits twice as long as the one before.
+        self.assertEqual((len(self.network.udp_payloads(ETR_HOST)), result), (6, [None]))
+
+    def test_stopped_twice_both_are_told(self) -> None:
+        """When all is closed."""
+        self.server()
+        etr = self.etr(etr_text("10.1.1.0/24"))
+        self.network.run(1)
+        results = [outcome(etr.stopService()), outcome(etr.stopService())]
+        self.assertEqual(results, [[], []])
+        self.network.run(10)
+        self.assertEqual(results, [[None], [None]])
+
+    def test_where_every_session_is_refused_nothing_is_unregistered(self) -> None:
+        """The ETR comes by a transport that can't show what the Map-Server demands of its xTR: the
+        search goes on for ever, and UDP with it.
+        """
+        tie = f'[[site.xtr]]\nxtr-id = "{XTR_ID}"\ncertificates = ["etr1.example.net"]\n'
+        server = self.server(map_server_text(site_text() + tie))
+        eids = [f"10.1.{number}.0/24" for number in range(1, 41)]
+        etr = self.etr(etr_text(*eids))
+        self.network.run(70)
+        self.assertEqual(len(server.database), 40)
+        for _half_minute in range(40):
+            self.network.run(30)
+            self.assertEqual(len(server.database), 40)
+        (transport,) = etr.snapshot().map_servers[0].transports
+        self.assertIn("nothing acknowledged", transport.reason)
+        self.assertGreater(transport.failures, 10)
+
+    def test_a_transport_that_serves_nobody_gives_way(self) -> None:
+        """Though it brings a Refresh: what counts is that something is acknowledged."""
+        server = self.server()
+        etr = self.etr(
+            etr_text("10.1.1.0/24", server_options='transports = ["tcp:127.0.0.1:4399", "tcp"]')
+        )
+        self.network.listenTCP(4399, _Mute(), interface="127.0.0.1")
+        self.network.run(120)
+        first, second = etr.snapshot().map_servers[0].transports
+        self.assertEqual((first.state.name, second.state.name), ("FAILED", "IN_USE"))
+        self.assertEqual(len(server.sessions), 1)
+        self.network.ports = [port for port in self.network.ports if port.where[1] != 4399]
 
     def test_where_nobody_answers_a_withdrawal_is_given_up_in_time(self) -> None:
         """The Map-Server's own clock ends the registration."""

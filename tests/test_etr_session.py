@@ -330,6 +330,20 @@ class RegistrationTests(EtrSessionCase):
         self.hear(_ack("10.1.0.0/16"), _reject("10.2.0.0/16"))
         self.assertEqual(self.hear(_REFRESH_REJECTED), ["10.2.0.0/16"])
 
+    def test_a_session_has_served_once_something_was_acknowledged(self) -> None:
+        """Or if there was nothing to acknowledge; a Rejection is no service."""
+        self.make("10.1.0.0/16")
+        self.assertFalse(self.session.has_served)
+        self.hear(_REFRESH)
+        self.hear(_reject("10.1.0.0/16"))
+        self.assertFalse(self.session.has_served)
+        self.hear(_REFRESH_REJECTED, _ack("10.1.0.0/16"))
+        self.assertTrue(self.session.has_served)
+        self.make()
+        self.assertFalse(self.session.has_served)
+        self.hear(_REFRESH)
+        self.assertTrue(self.session.has_served)
+
     def test_a_withdrawal_is_written(self) -> None:
         """With TTL 0."""
         self.reach(_ESTABLISHED)

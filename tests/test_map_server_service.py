@@ -71,6 +71,22 @@ class MapServerServiceTests(SynchronousTestCase):
         self.network.run()
         return client
 
+    def test_stopped_twice_both_are_told(self) -> None:
+        """When all is closed."""
+        self._session()
+        results = [outcome(self.server.stopService()), outcome(self.server.stopService())]
+        self.assertEqual(results, [[], []])
+        self.network.run(10)
+        self.assertEqual(results, [[None], [None]])
+
+    def test_what_a_transport_brings_after_the_stop_is_refused(self) -> None:
+        """It may have had a handshake in its hands."""
+        self._register()
+        self.server.stopService()
+        peer = IPv4Address("TCP", ETR_HOST, 50000)
+        self.assertIsInstance(self.server.accept(peer, "tcp:4342"), RefusalProtocol)
+        self.assertEqual(self.server.armory.counters["connections accepted"], 0)
+
     def _session(self, eid_prefix: str = "10.1.1.0/24") -> _Client:
         self._register(eid_prefix)
         client = self._connect()

@@ -127,7 +127,7 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual(peer.send(self.etr.registration(record(_EID))), [_ACK])
 
     def test_without_it_the_session_is_not_the_xtrs(self) -> None:
-        """Rejections with reason 2, and the session that is there lives on."""
+        """A Rejection with reason 2 and the end; the session that is there lives on."""
         right = self._connect(self.etr, "192.0.2.1", "etr1.example.net")
         right.send(self.etr.registration(record(_EID)))
         for proven in ((), ("etr2.example.net",)):
@@ -136,6 +136,7 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual(answer, [("reject", 2, eid(_EID))])
             self.assertEqual(wrong.session.counters["certificate not of the xTR"], 1)
             self.assertIsNone(wrong.session.lease)
+            self.assertIs(wrong.session.close_reason, CloseReason.CERTIFICATE)
         self.assertIs(right.session.state, _ESTABLISHED)
         self.assertEqual(self.server.holder(_EID), right.session.lease)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -80,7 +80,9 @@ class Connector:
         backoff: Backoff,
         attempt_timeout: float,
         peer: str,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
+        """``wake`` has the UDP side send what has become due."""
         self.phase = _Phase.IDLE
         self.failures: dict[str, str] = {}
         "transport to why its last attempt failed"
@@ -93,6 +95,7 @@ class Connector:
         self._backoff = backoff
         self._attempt_timeout = attempt_timeout
         self._peer = peer
+        self._wake = wake
         self._up_since = 0.0
         self._next_transport = 0
         self._attempt: Deferred[IProtocol] | None = None
@@ -141,23 +144,23 @@ class Connector:
             self.failures.pop(self.transport.description, None)
             self._worked.add(self.transport.description)
 
-    def session_closed(self, why: str, *, had_refresh: bool) -> None:
-        """The session is over. A close before the first Refresh is a failed attempt
-        (docs/draft.rst, "Back-off").
+    def session_closed(self, why: str, *, has_served: bool) -> None:
+        """The session is over. A close before the first ACK is a failed attempt (docs/draft.rst,
+        "Back-off").
         """
         if self.phase is _Phase.STOPPED:
             return
         now = self._clock.seconds()
         transport, self.transport = self.transport, None
-        if had_refresh and now - self._up_since >= _LONG_ENOUGH:
+        if has_served and now - self._up_since >= _LONG_ENOUGH:
             self._backoff.reset()
-        if had_refresh:
+        if has_served:
             self.phase = _Phase.IDLE
             self._next_transport = 0
             self._control.session_lost(now)
             return
         if transport is not None:
-            self._note_failure(transport, f"no session after connecting: {why}")
+            self._note_failure(transport, f"nothing acknowledged after connecting: {why}")
         # Something that accepts and closes must not keep the others from their turn.
         self._next_transport = (self._next_transport + 1) % len(self._transports)
         self._control.connect_failed()
@@ -179,9 +182,9 @@ class Connector:
         self.phase = _Phase.CONNECTING
         self._connecting = transport
         self._timeout.set(self._clock.seconds() + self._attempt_timeout)
-        attempt = transport.endpoint.connect(
-            _SessionFactory(lambda: self._make_protocol(transport))
-        )
+        factory = _SessionFactory(lambda: self._make_protocol(transport))
+        # An endpoint that raises must not end the search.
+        attempt: Deferred[IProtocol] = maybeDeferred(transport.endpoint.connect, factory)
         self._attempt = attempt
         attempt.addCallbacks(
             self._connected,
@@ -219,7 +222,11 @@ class Connector:
         self.phase = _Phase.WAITING
         self._next_transport = 0
         self._control.connect_failed()
-        self._wait(self._clock.seconds())
+        # The token may be gone: used up half-way, displaced, or by a restart. The next round
+        # begins with a Map-Notify of its own.
+        self._control.connected()
+        self._control.rearm(self._wait(self._clock.seconds()))
+        self._wake()
 
     def _note_failure(self, transport: Transport, reason: str) -> None:
         self.failures[transport.description] = reason

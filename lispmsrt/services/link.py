@@ -144,6 +144,7 @@ class MapServerLink:
             backoff=Backoff(random, etr.backoff_initial, etr.backoff_maximum),
             attempt_timeout=etr.transport_timeout,
             peer=self.name,
+            wake=self._wake,
         )
 
     # What the ETR means
@@ -250,7 +251,7 @@ class MapServerLink:
         )
 
     def _session_closed(self, protocol: SessionProtocol) -> None:
-        session = protocol.session
+        session = self.session
         if session is None or protocol is not self._protocol:
             return
         self._protocol = self.session = None
@@ -260,7 +261,7 @@ class MapServerLink:
         if reason is CloseReason.CONNECTION_LOST and protocol.why_lost:
             why = protocol.why_lost
         self._log.info("session with Map-Server {peer} ended: {reason}", peer=self.name, reason=why)
-        self.connector.session_closed(why, had_refresh=had_refresh)
+        self.connector.session_closed(why, has_served=session.has_served)
         self._wake()
         if had_refresh:
             with self._listening():
@@ -285,8 +286,10 @@ class MapServerLink:
             _give_up(answers)
         if self.session is None:
             return succeed(None)
-        self._closed = Deferred()
-        closed = self._closed
+        closed: Deferred[None] = Deferred()
+        if self._closed is None:
+            self._closed = Deferred()
+        self._closed.addCallback(lambda _: closed.callback(None))
         self.session.close(CloseReason.SHUTDOWN, self._clock.seconds())
         return closed
 

@@ -179,8 +179,11 @@ class MapServer(Service):
         self._cooperator.stop()
         closing = [self._close_ports()]
         if self._protocols:
-            self._all_closed = Deferred()
-            closing.append(self._all_closed)
+            closed: Deferred[None] = Deferred()
+            if self._all_closed is None:
+                self._all_closed = Deferred()
+            self._all_closed.addCallback(lambda _: closed.callback(None))
+            closing.append(closed)
             now = self._clock.seconds()
             for session in self.sessions:
                 session.close(CloseReason.SHUTDOWN, now)
@@ -209,8 +212,9 @@ class MapServer(Service):
         """
         transport = transport_name(description)
         address = pack_address(getattr(peer, "host", ""))
-        # Nobody is armed for what has no IP address, and it is counted like the others.
-        claim = self.armory.accept(address or b"", self._clock.seconds())
+        # Nobody is armed for what has no IP address, and it is counted like the others. What a
+        # transport still had in its hands when the service stopped is nobody's.
+        claim = self.armory.accept(address or b"", self._clock.seconds()) if self.running else None
         if claim is None:
             self._refusals.note(str(getattr(peer, "host", peer)), transport)
             return RefusalProtocol()

@@ -77,6 +77,17 @@ class EtrSession(Session):
         self._on_established = on_established
         self._on_no_refresh = on_no_refresh
         self._has_sent_again = False
+        self._was_acknowledged = False
+
+    @property
+    def has_served(self) -> bool:
+        """Whether it came up, and acknowledged something if there was anything to acknowledge.
+
+        A Refresh alone proves one direction, and nothing of what the Map-Server thinks of us.
+        """
+        return self.was_established and (
+            self._was_acknowledged or not self.counters["messages out"]
+        )
 
     def start(self, now: float) -> None:
         """Wait for the Refresh; where the Map-Server can't speak first (QUIC), register at once.
@@ -94,6 +105,7 @@ class EtrSession(Session):
         if eid not in registrations.entries:
             decode_registration_ack(eid)
         registrations.acknowledged(eid)
+        self._was_acknowledged = True
         self._on_progress(now)
 
     def _on_reject(self, chunk: bytes, start: int, end: int, now: float) -> None:

@@ -130,6 +130,8 @@ class MapServerSession(Session):
         if not identity.site.allows_session(identity.ids, self.proven):
             self.counters["certificate not of the xTR"] += 1
             self._answer(Verdict.AUTHENTICATION_FAILURE, chunk, register)
+            # What this connection has shown stays: its ETR shall try another one at once.
+            self.close(CloseReason.CERTIFICATE, now)
             return
         xtr = self._arming.bind(self._claim, self, identity.site.name, identity.ids, now)
         if xtr is None:

@@ -69,7 +69,7 @@ def client_endpoint(
     which the peer can reach us at.
     """
     options.ip_address(host, "host")
-    number = _peer_port(port, "port")
+    number = options.peer_port(port, "port")
     local = _addresses(bindAddress, "bindAddress") if bindAddress else ()
     if local and (":" in local[0]) != (":" in host):
         raise ValueError(f"bindAddress={bindAddress}: not of the address family of {host}")
@@ -85,7 +85,7 @@ def client_endpoint(
     _refuse(stack, timeout=timeout)
     # Any free one: several clients, and a server, may share a machine.
     udp_port = options.port_number(encapsulation or "0", "encapsulation")
-    peer_udp_port = _peer_port(encapsulationPeer or _ENCAPSULATION, "encapsulationPeer")
+    peer_udp_port = options.peer_port(encapsulationPeer or _ENCAPSULATION, "encapsulationPeer")
     only = _only(local, "bindAddress") if local else None
     from lispmsrt.transports.sctp.usrsctp import endpoints as usrsctp
 
@@ -107,13 +107,6 @@ def _is_kernel(stack: str) -> bool:
 def _seconds(heartbeat: str) -> float:
     # Below 2 s the longest RTO, a sixth, comes near the 0.2 s that a SACK may be delayed.
     return options.seconds(heartbeat, "heartbeat", at_least=2, at_most=300)
-
-
-def _peer_port(text: str, name: str) -> int:
-    number = options.port_number(text, name)
-    if not number:
-        raise ValueError(f"{name}={text}: not a port that anything listens on")
-    return number
 
 
 def _addresses(text: str, name: str) -> tuple[str, ...]:
