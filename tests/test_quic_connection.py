@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.transports.quic import connection
 from lispmsrt.transports.quic.connection import (
+    FIRST_WINDOW,
     MAX_REASON,
     RECEIVE_WINDOW,
     CloseCode,
@@ -228,6 +229,21 @@ class FlowControlTests(_Connected):
         self.assertLessEqual(self._sent(peer), 5 + RECEIVE_WINDOW)
         self.assertGreater(self._sent(peer), RECEIVE_WINDOW // 2)
         self.assertEqual(bytes(self.pair.server.received), b"first")
+
+    def test_before_its_first_octet_a_peer_has_little_credit(self) -> None:
+        """All that follows a hole at the start is held, and it is nobody yet."""
+        self.pair.listen()
+        peer = raw_client(self.network)
+        peer.connect()
+        self.network.run(1)
+        peer.quic.send_stream_data(0, bytes(2 * RECEIVE_WINDOW))
+        peer.quic._streams[0].sender._pending.subtract(0, 1)  # as if it had been sent
+        peer.flush()
+        self.network.run(1)
+        (accepted,) = self.pair.port._live
+        self.assertFalse(self.pair.accepting.protocols)
+        self.assertEqual(len(accepted.driver.quic._streams[0].receiver._buffer), FIRST_WINDOW)
+        peer.stop()
 
     def test_acknowledgements_go_out_while_paused(self) -> None:
         """What arrived is not sent again."""

@@ -543,6 +543,20 @@ class SilenceTests(_Paired):
         self.assertGreaterEqual(datagrams, 2 * 600 / 10 - 4)
         self.assertLess(datagrams, 6 * 600 / 10)
 
+    def test_junk_in_the_name_of_the_peer_is_no_sign_of_life(self) -> None:
+        """It has the right addresses and connection ID, and must not keep PINGs from being sent."""
+        self.establish()
+        (client,) = (port.where for port in self.network.ports if port.connected_to)
+        (accepted,) = self.pair.port._live
+        to_server = b"\x41" + accepted.driver.quic.host_cid + bytes(30)
+        to_client = b"\x41" + bytes(38)
+        for _time in range(30):
+            self.network.run(4)
+            self.network.arrive((SERVER_HOST, 4343), client, to_client)
+            self.network.arrive(client, (SERVER_HOST, 4343), to_server)
+        self.assertIsNone(self.pair.client.reason)
+        self.assertIsNone(self.pair.server.reason)
+
     def test_no_pings_are_sent_while_there_is_traffic(self) -> None:
         """Datagrams in both directions are sign of life enough."""
         client, _server = self.establish()

@@ -142,16 +142,23 @@ class SignedTests(_Keys, TestCase):
         await self._assert_connects(_LOOP6, port)
 
     async def test_who_is_outside_the_prefixes_is_reset(self) -> None:
-        """The kernel has no key for such addresses, and would take their plain TCP."""
+        """Though it has the key."""
         for interface in (_LOOP, "::"):
             port = await self._listen(interface=interface, key=self.key(), peers="127.0.1.0/24")
-            plain = clientFromString(reactor, f"tcp:{_LOOP}:{port}:timeout=30")
-            client = await plain.connect(Ears())
+            client = await self._connect(_LOOP, port)
             await client.ended
             self.assertTrue(client.lost.check(ConnectionLost))
             self.assertEqual(self.servers.built, [])
-            refused = self.port.factory.counters["connections refused: no key for the address"]
+            refused = self.port.factory.counters["connections refused: outside the prefixes"]
             self.assertEqual(refused, 1)
+
+    async def test_who_is_outside_the_prefixes_without_the_key_hears_nothing(self) -> None:
+        """As who is inside: the kernel drops what is not signed, wherever it comes from."""
+        port = await self._listen(interface=_LOOP, key=self.key(), peers="127.0.1.0/24")
+        plain = clientFromString(reactor, f"tcp:{_LOOP}:{port}:timeout=1")
+        await self.assertFailure(plain.connect(Ears()), TimeoutError)
+        refused = self.port.factory.counters["connections refused: outside the prefixes"]
+        self.assertEqual((self.servers.built, refused), ([], 0))
 
     async def test_tcp_options_reach_the_socket(self) -> None:
         """It is TCP."""

@@ -326,6 +326,19 @@ class SilenceTests(TlsGround, SynchronousTestCase):
         self.assertEqual((len(gate.handshakes), self.servers.built), (0, []))
         self.assertEqual(self.network.getDelayedCalls(), [])
 
+    def test_port_that_closes_ends_them(self) -> None:
+        """They must not become connections of an application that has stopped; others go on."""
+        gate = self.listen()
+        self.meet()
+        pipe = self.knock()
+        (port,) = self.network.ports
+        port.stopListening()
+        self.network.run()
+        self.assertTrue(pipe.other.was_aborted)
+        self.assertEqual((len(gate.handshakes), len(self.servers.built)), (0, 1))
+        self.assertEqual(self.network.getDelayedCalls(), [])
+        self.assertTrue(self.connected[0].transport.connected)
+
     def test_finished_handshake_has_no_limit(self) -> None:
         """The alarm is off."""
         self.listen()

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -25,6 +25,7 @@ from zope.interface.verify import verifyObject
 from lispmsrt.transports.key_log import KeyLog
 from lispmsrt.transports.tls.endpoints import client_endpoint, server_endpoint
 from lispmsrt.transports.tls.failures import TlsFailed, explained, verification_problem
+from tests.quic_rim import make_credentials
 from tests.rim import Network
 from tests.tls_ground import CLIENT, SERVER, TlsGround, files
 
@@ -128,6 +129,18 @@ class OptionsTests(SynchronousTestCase):
             (exchange, "the private key is not the certificate's"),
         ):
             self.assertIn(words, self._server(privateKey=self._file(octets)))
+
+    def test_keys_that_tls_13_has_no_use_for(self) -> None:
+        """Told at once: with such a key every handshake would fail, or make OpenSSL complain."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for key, words in (
+            (dsa.generate_private_key(2048), "the key must be RSA, ECDSA on P-256"),
+            (ec.generate_private_key(ec.SECP256K1()), "the key must be RSA, ECDSA on P-256"),
+            (rsa.generate_private_key(65537, 1024), "OpenSSL refuses a certificate or key: "),
+        ):
+            made = make_credentials(folder, key=key)
+            self.assertIn(words, self._server(certificate=made.certificate, privateKey=made.key))
 
     def test_key_log_that_can_not_be_written(self) -> None:
         """Known before the first connection; and nothing is created by looking."""

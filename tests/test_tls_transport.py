@@ -165,6 +165,12 @@ class CertificateNamesTests(TlsGround, SynchronousTestCase):
         shown = signed_with(x509.SubjectAlternativeName([uri, x509.RFC822Name("a@b.c")]))
         self.assertEqual(self._names(shown), {"lisp://etr1", f"sha256:{shown.pin}"})
 
+    def test_uri_that_looks_like_a_pin_is_none(self) -> None:
+        """A CA may well sign any URI."""
+        uri = x509.UniformResourceIdentifier("sha256:" + "0" * 64)
+        shown = signed_with(x509.SubjectAlternativeName([uri]))
+        self.assertEqual(self._names(shown), {f"sha256:{shown.pin}"})
+
     def test_certificate_without_names(self) -> None:
         """It has a pin."""
         shown = signed_with()

@@ -9,6 +9,7 @@ from subprocess import run
 from typing import Any
 
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -183,3 +184,27 @@ class HandshakeTests(SynchronousTestCase):
                 "handshakes refused: too many of one address": 1,
             },
         )
+
+    def test_a_host_can_not_begin_without_end(self) -> None:
+        """However quickly each is over: after a burst so many a second. Others are not affected."""
+        clock = Clock()
+        handshakes = Handshakes(HandshakeLimits(burst=3, rate=2.0, max_hosts=2), clock.seconds)
+
+        def begin(host: str) -> bool:
+            if not handshakes.begin(host):
+                return False
+            handshakes.end(host)
+            return True
+
+        self.assertEqual([begin("a") for _ in range(5)], [True, True, True, False, False])
+        self.assertTrue(begin("b"))
+        clock.advance(0.5)
+        self.assertEqual([begin("a") for _ in range(2)], [True, False])
+        clock.rightNow -= 100
+        self.assertFalse(begin("a"))
+        clock.advance(1000)
+        self.assertEqual([begin("a") for _ in range(4)], [True, True, True, False])
+        self.assertEqual(handshakes.counters["handshakes refused: too often from one address"], 5)
+        for number in range(10):
+            begin(str(number))
+        self.assertEqual(len(handshakes._left), 2)

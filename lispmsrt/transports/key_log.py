@@ -11,7 +11,8 @@ from twisted.logger import Logger
 
 __all__ = ["KeyLog"]
 
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+# Not to wait for a reader, should it be a pipe.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class KeyLog:

@@ -12,6 +12,7 @@ __all__ = [
     "choice",
     "ip_address",
     "number",
+    "peer_port",
     "port_number",
     "readable_file",
     "seconds",
@@ -25,6 +26,14 @@ def port_number(text: str, name: str = "port") -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise ValueError(f"{name}={text}: not a port number")
     return int(text)
+
+
+def peer_port(text: str, name: str = "port") -> int:
+    """Return a port number that something can listen on."""
+    port = port_number(text, name)
+    if not port:
+        raise ValueError(f"{name}={text}: not a port that anything listens on")
+    return port
 
 
 def number(text: str, name: str, *, at_least: int, at_most: int) -> int:

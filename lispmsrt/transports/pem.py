@@ -6,6 +6,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lispmsrt.transports.options import readable_file
@@ -33,7 +34,18 @@ def private_key_in(path: str, name: str, certificate: x509.Certificate) -> Any:
         raise ValueError(f"{name}={path}: has no private key in PEM") from None
     if key.public_key() != certificate.public_key():
         raise ValueError(f"{name}={path}: the private key is not the certificate's")
+    if not _is_usable(key):
+        raise ValueError(
+            f"{name}={path}: the key must be RSA, ECDSA on P-256 or P-384, Ed25519 or Ed448"
+        )
     return key
+
+
+def _is_usable(key: object) -> bool:
+    """Whether both TLS 1.3 over TCP and QUIC can sign with it."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
+    return isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
 
 
 def _octets(path: str, name: str) -> bytes:

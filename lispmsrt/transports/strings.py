@@ -62,7 +62,10 @@ class TransportParser:
         try:
             inspect.signature(make).bind(reactor, *args, **kwargs)
         except TypeError as failure:
-            raise ValueError(f"{self.prefix}: {failure}") from None
+            # Too many parts: mostly an IPv6 address.
+            is_too_many = "multiple values" in str(failure)
+            hint = r" (in an address write \: for a colon)" if is_too_many else ""
+            raise ValueError(f"{self.prefix}: {failure}{hint}") from None
 
 
 PARSERS = (

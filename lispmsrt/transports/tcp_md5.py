@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import tcp
@@ -31,7 +31,14 @@ from zope.interface import implementer
 
 from lispmsrt.transports.gate import Gate, Reset
 from lispmsrt.transports.interfaces import TransportUnavailable
-from lispmsrt.transports.options import ip_address, number, port_number, readable_file, seconds
+from lispmsrt.transports.options import (
+    ip_address,
+    number,
+    peer_port,
+    port_number,
+    readable_file,
+    seconds,
+)
 
 __all__ = ["client_endpoint", "read_key", "server_endpoint", "set_key"]
 
@@ -41,9 +48,7 @@ _MAX_KEY = 80
 """Octets: TCP_MD5SIG_MAXKEYLEN."""
 
 _MAX_PEERS = 64
-"""Prefixes. The kernel walks its list of keys for every segment, and net.core.optmem_max bounds
-it.
-"""
+"""Prefixes that a port may be kept to."""
 
 _SIGNATURE_KEY = struct.Struct("=128sBBHI80s")  # address, flags, prefix length, key length, ifindex
 _ADDRESS4 = struct.Struct("=HH4s")  # family, port, address
@@ -95,7 +100,7 @@ def client_endpoint(
         _KeyedTcp(reactor, read_key(key), _ANYBODY),
         # The key belongs to an address: a name would let the DNS choose who is spoken to.
         ip_address(host, "host"),
-        port_number(port),
+        peer_port(port),
         seconds(timeout, "timeout", at_least=0.1, at_most=3600.0),
         (ip_address(bindAddress, "bindAddress"), 0) if bindAddress else None,
     )
@@ -113,11 +118,12 @@ def read_key(path: str) -> bytes:
     return key
 
 
-def set_key(handle: socket.socket, key: bytes, prefixes: Iterable[Prefix]) -> None:
-    """Have the kernel sign and check segments to and from these prefixes, as far as the socket
-    can reach them; TransportUnavailable if it can't at all.
+def set_key(handle: socket.socket, key: bytes) -> None:
+    """Have the kernel sign and check all segments; TransportUnavailable if it can't.
+
+    All: from where it has no key for, it takes segments without a signature.
     """
-    for prefix in prefixes:
+    for prefix in _ANYBODY:
         if handle.family == socket.AF_INET and prefix.version == 6:
             continue
         option = _option(handle.family, key, prefix)
@@ -187,7 +193,7 @@ class _KeyedTcp:
     def prepared(self, handle: socket.socket) -> socket.socket:
         """Return a new socket with the key on it; close it if it can't have one."""
         try:
-            set_key(handle, self._key, self._prefixes)
+            set_key(handle, self._key)
         except BaseException:
             handle.close()
             raise
@@ -195,9 +201,7 @@ class _KeyedTcp:
 
 
 class _PeersGate(Gate):
-    """Reset who is outside the prefixes: the kernel takes segments without a signature from there,
-    as it has no key for them.
-    """
+    """Reset who has the key and is outside the prefixes."""
 
     def __init__(self, application: IProtocolFactory, prefixes: Sequence[Prefix]) -> None:
         super().__init__(application)
@@ -208,7 +212,7 @@ class _PeersGate(Gate):
         address = ipaddress.ip_address(addr.host)
         mapped = getattr(address, "ipv4_mapped", None)
         if not any((mapped or address) in prefix for prefix in self._prefixes):
-            self.counters["connections refused: no key for the address"] += 1
+            self.counters["connections refused: outside the prefixes"] += 1
             return Reset()
         return super().buildProtocol(addr)
 

@@ -27,13 +27,25 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from cryptography import x509
 
-__all__ = ["MAX_REASON", "RECEIVE_WINDOW", "STREAM_ID", "CloseCode", "StreamConnection"]
+__all__ = [
+    "FIRST_WINDOW",
+    "MAX_REASON",
+    "RECEIVE_WINDOW",
+    "STREAM_ID",
+    "CloseCode",
+    "StreamConnection",
+]
 
 STREAM_ID = 0
 """The first bidirectional stream of the client (RFC 9000 §2.1), and the only one."""
 
 RECEIVE_WINDOW = 1 << 20
 """Octets that a peer may be ahead of who reads: 20 MB/s at 50 ms of round trip."""
+
+FIRST_WINDOW = 1 << 16
+"""The same before a server has got the first octet: that peer is nobody yet, and what it sends
+around a hole at the start is held until its handshake must be over.
+"""
 
 _WORTH_A_FRAME = RECEIVE_WINDOW // 4
 """Octets of new credit that the peer is told of at once; less waits for more."""
@@ -123,6 +135,11 @@ class StreamConnection(QuicConnection):
         return self._close_at is not None
 
     @property
+    def silent_at(self) -> float | None:
+        """When the connection ends unless something authentic arrives."""
+        return self._close_at
+
+    @property
     def idle_timeout(self) -> float:
         """Seconds of silence after which both ends give up: the smaller of both wishes."""
         return self._idle_timeout()
@@ -188,6 +205,8 @@ class StreamConnection(QuicConnection):
         return super()._get_or_create_stream(frame_type, stream_id)
 
     def _credit(self, granted: int) -> int:
+        if not self.consumed:
+            return granted
         target = self.consumed + RECEIVE_WINDOW
         return target if target - granted >= _WORTH_A_FRAME else granted
 

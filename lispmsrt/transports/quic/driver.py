@@ -127,17 +127,24 @@ class Driver:
         if self.quic.termination is not None:
             return  # it ends with this turn
         now = self._clock.seconds()
+        silent_at = self.quic.silent_at
+        try:
+            self.quic.receive_datagram(data, address, now)
+        except Exception:
+            self._broken()
+            return
+        # Who sees the traffic can send junk in the peer's name, which is no sign of life: two idle
+        # ends that took it for one would send no PINGs until both gave up.
+        if self.quic.silent_at != silent_at:
+            self._heard(now)
+        self.wake()
+
+    def _heard(self, now: float) -> None:
         if self._ping_at is not None:
             self._ping_at = now + self._keepalive
         if self._is_in_doubt:
             self._is_in_doubt = False
             self.limit(None)
-        try:
-            self.quic.receive_datagram(data, address, now)
-        except Exception:
-            self._broken()
-        else:
-            self.wake()
 
     # What the transport asks for
 

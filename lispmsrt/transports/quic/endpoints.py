@@ -25,7 +25,8 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from lispmsrt.clock import MonotonicClock
-from lispmsrt.transports.options import ip_address, port_number
+from lispmsrt.transports.certificates import parse_name
+from lispmsrt.transports.options import ip_address, peer_port, port_number
 from lispmsrt.transports.quic.client import QuicClient
 from lispmsrt.transports.quic.resolution import resolve
 from lispmsrt.transports.quic.server import QuicPort
@@ -147,7 +148,7 @@ def client_endpoint(
     settings = client_settings(
         ca_file=caFile,
         pin=pin,
-        server_name=serverName or host,
+        server_name=_server_name(serverName, host),
         alpn=alpn,
         idle_timeout=idleTimeout,
         keepalive=keepalive,
@@ -155,7 +156,14 @@ def client_endpoint(
         max_datagram=maxDatagram,
     )
     source = ip_address(bindAddress, "bindAddress") if bindAddress else ""
-    return QuicClientEndpoint(reactor, _clock(reactor), host, port_number(port), source, settings)
+    return QuicClientEndpoint(reactor, _clock(reactor), host, peer_port(port), source, settings)
+
+
+def _server_name(text: str, host: str) -> str:
+    if text:
+        return parse_name(text, "serverName")
+    # The zone of fe80::1%eth0 is ours and in no certificate.
+    return parse_name(host.partition("%")[0] if ":" in host else host, "host")
 
 
 def _clock(reactor: Any) -> IReactorTime:

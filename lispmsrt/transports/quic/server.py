@@ -131,7 +131,7 @@ class QuicPort(DatagramProtocol):
     ) -> None:
         """``listen`` opens the UDP port for this protocol and returns it."""
         self.factory = factory
-        self.handshakes = handshakes or Handshakes()
+        self.handshakes = handshakes or Handshakes(seconds=clock.seconds)
         self.counters: Counter[str] = self.handshakes.counters
         self._settings = settings
         self._clock = clock

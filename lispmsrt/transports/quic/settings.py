@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lispmsrt.transports.certificates import parse_pin
 from lispmsrt.transports.key_log import KeyLog
 from lispmsrt.transports.options import number, seconds
 from lispmsrt.transports.pem import certificates_in, private_key_in
-from lispmsrt.transports.quic.connection import RECEIVE_WINDOW
+from lispmsrt.transports.quic.connection import FIRST_WINDOW, RECEIVE_WINDOW
 
 __all__ = [
     "ALPN",
@@ -92,7 +90,7 @@ def server_settings(
     )
     key_name = "privateKey" if private_key else "certificate"
     configuration.certificate, *configuration.certificate_chain = chain
-    configuration.private_key = _private_key(private_key or certificate, key_name, chain[0])
+    configuration.private_key = private_key_in(private_key or certificate, key_name, chain[0])
     return ServerSettings(configuration, interval)
 
 
@@ -145,33 +143,19 @@ def _common(
         raise ValueError(
             f"keepalive={keepalive}: must be at most half of idleTimeout={idle_timeout}"
         )
+    window = RECEIVE_WINDOW if is_client else FIRST_WINDOW
     configuration = QuicConfiguration(
         is_client=is_client,
         alpn_protocols=[alpn],
         idle_timeout=idle,
-        max_data=RECEIVE_WINDOW,
-        max_stream_data=RECEIVE_WINDOW,
+        max_data=window,
+        max_stream_data=window,
         max_datagram_size=number(max_datagram, "maxDatagram", at_least=1200, at_most=65_000),
         # Version 2 (RFC 9369) differs in its constants only.
         supported_versions=[QuicProtocolVersion.VERSION_1],
         secrets_log_file=_secrets_file(key_log),
     )
     return configuration, interval
-
-
-def _private_key(path: str, name: str, certificate: x509.Certificate) -> Any:
-    key = private_key_in(path, name, certificate)
-    if not _is_usable(key):
-        raise ValueError(
-            f"{name}={path}: the key must be RSA, ECDSA on P-256 or P-384, Ed25519 or Ed448"
-        )
-    return key
-
-
-def _is_usable(key: object) -> bool:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
-    return isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
 
 
 def _secrets_file(key_log: str) -> TextIO | None:

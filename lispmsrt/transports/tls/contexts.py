@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -31,13 +31,9 @@ def own_certificate(certificate: str, privateKey: str) -> dict[str, Any]:
     leaf, *chain = certificates_in(certificate, "certificate")
     path, name = (privateKey, "privateKey") if privateKey else (certificate, "certificate")
     key = private_key_in(path, name, leaf)
-    try:
-        made = crypto.PKey.from_cryptography_key(key)
-    except TypeError:
-        raise ValueError(f"{name}={path}: the private key is of no use for TLS") from None
     return {
         "certificate": crypto.X509.from_cryptography(leaf),
-        "privateKey": made,
+        "privateKey": crypto.PKey.from_cryptography_key(key),
         "extraCertChain": [crypto.X509.from_cryptography(one) for one in chain],
     }
 
@@ -54,7 +50,12 @@ def trust(text: str, name: str) -> Any:
 def context_options(key_log: KeyLog | None, **options: Any) -> CertificateOptions:
     """Return what makes TLS 1.3 connections; ``options`` are those of CertificateOptions."""
     made = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_3, **options)
+    try:
+        context = made.getContext()  # which else is made, and fails, with each connection
+    except SSL.Error as failure:
+        words = ", ".join(str(error[-1]) for error in failure.args[0])
+        raise ValueError(f"tls13: OpenSSL refuses a certificate or key: {words}") from None
     if key_log is not None:
         # OpenSSL's lines have no end.
-        made.getContext().set_keylog_callback(lambda _, line: key_log.add(line + b"\n"))
+        context.set_keylog_callback(lambda _, line: key_log.add(line + b"\n"))
     return made

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from lispmsrt.sockets import pack_address
 from lispmsrt.transports.certificates import parse_name, parse_pin
 from lispmsrt.transports.key_log import KeyLog
-from lispmsrt.transports.options import ip_address, number, port_number, seconds
+from lispmsrt.transports.options import ip_address, number, peer_port, port_number, seconds
 from lispmsrt.transports.tls.client import TlsClientEndpoint
 from lispmsrt.transports.tls.contexts import context_options, own_certificate, trust
 from lispmsrt.transports.tls.identity import ServerIdentity
@@ -86,7 +86,7 @@ def client_endpoint(
     )
     return TlsClientEndpoint(
         reactor,
-        _tcp_endpoint(reactor, host, port_number(port), bindAddress),
+        _tcp_endpoint(reactor, host, peer_port(port), bindAddress),
         context_options(KeyLog.from_option(keyLog), **options),
         identity,
         timeout=seconds(timeout, "timeout", at_least=0.1, at_most=3600.0),

@@ -21,6 +21,9 @@ from lispmsrt.transports.tls.failures import TlsFailed
 
 __all__ = ["ServerIdentity", "certificate_names"]
 
+_PIN = "sha256:"
+"""What stands before a pin among names."""
+
 _MAX_NAMES_TOLD = 5
 """A certificate may have thousands, and a log line must stay one."""
 
@@ -77,14 +80,15 @@ def certificate_names(transport: object) -> frozenset[str]:
     handle = getattr(transport, "getHandle", lambda: None)()
     if not isinstance(handle, SSL.Connection):
         return frozenset()
-    certificate = handle.get_peer_certificate(as_cryptography=True)
-    if certificate is None:
-        return frozenset()
     found: set[str] = set()
     with suppress(*_UNREADABLE):
-        found.add(f"sha256:{pin_of(certificate)}")
+        certificate = handle.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            return frozenset()
+        found.add(f"{_PIN}{pin_of(certificate)}")
         if handle.get_verify_mode() & SSL.VERIFY_PEER:
-            found.update(_names(certificate))
+            # A URI may look like a pin, and be anybody's.
+            found.update(name for name in _names(certificate) if not name.startswith(_PIN))
     return frozenset(found)
 
 

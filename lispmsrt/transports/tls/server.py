@@ -73,11 +73,18 @@ class TlsGate(Gate):
         limits: HandshakeLimits | None = None,
     ) -> None:
         super().__init__(application)
-        self.handshakes = Handshakes(limits)
+        self.handshakes = Handshakes(limits, reactor.seconds)
         self._admits = admission_of(application)
         self._reactor = reactor
         self._tls = TLSMemoryBIOFactory(_Contexts(contexts), False, _Streams(self), reactor)
         self._latest_line = -math.inf
+        self._under_way: dict[_Handshake, None] = {}
+
+    def doStop(self) -> None:
+        """The port is closed: who is in a handshake must not get a connection any more."""
+        for handshake in list(self._under_way):
+            handshake.give_up("the port was closed")
+        super().doStop()
 
     def buildProtocol(self, addr: Any) -> IProtocol:
         if not (self._admits(addr.host) and self.handshakes.begin(addr.host)):
@@ -87,14 +94,17 @@ class TlsGate(Gate):
     def stream(self, addr: Any) -> SecuredStream:
         """Return what TLS is to carry for a peer whose handshake has been counted."""
         handshake = _Handshake(self, addr)
+        self._under_way[handshake] = None
         return handshake.stream
 
     def build(self, addr: Any) -> IProtocol | None:
         """Ask the application for its protocol."""
         return self.application.buildProtocol(addr)
 
-    def over(self, addr: Any, reason: Failure | None) -> None:
+    def over(self, handshake: _Handshake, reason: Failure | None) -> None:
         """One handshake less, and why it failed."""
+        del self._under_way[handshake]
+        addr = handshake.addr
         self.handshakes.end(addr.host)
         if reason is None:
             return
@@ -148,7 +158,7 @@ class _Handshake:
 
     def __init__(self, gate: TlsGate, addr: Any) -> None:
         self._gate = gate
-        self._addr = addr
+        self.addr = addr
         self._timeout = gate.call_later(self._too_late)
         self.stream = SecuredStream(
             # OpenSSL has verified what was asked for, before it calls a handshake complete.
@@ -158,11 +168,14 @@ class _Handshake:
             failed=self._over,
         )
 
+    def give_up(self, why: str) -> None:
+        """Reset the connection."""
+        self.stream.give_up(Failure(TlsFailed(why)))
+
     def _too_late(self) -> None:
-        limit = self._gate.handshakes.limits.timeout
-        self.stream.give_up(Failure(TlsFailed(f"it was not over within {limit:g} s")))
+        self.give_up(f"it was not over within {self._gate.handshakes.limits.timeout:g} s")
 
     def _over(self, reason: Failure | None) -> None:
         if self._timeout.active():
             self._timeout.cancel()
-        self._gate.over(self._addr, reason)
+        self._gate.over(self, reason)
