@@ -69,7 +69,7 @@ class UsrsctpDeadPathTests(DeadPathTests, SynchronousTestCase):
     keepalive = 32.0
     # Who gives up says so.
     one_way = 32.0
-    farewell = 32.0
+    farewell = 3.0
     silence = 15.0
 
     def setUp(self) -> None:

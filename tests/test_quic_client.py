@@ -191,6 +191,21 @@ class ClientOptionTests(_WithCredentials):
         self.assert_refused("has no certificates in PEM", caFile=self.credentials.key)
         self.assert_refused("bindAddress=here", pin=pin, bindAddress="here")
         self.assert_refused("port=x", pin=pin, port="x")
+        self.assert_refused("serverName=ä b: neither an IP", pin=pin, serverName="ä b")
+
+    def test_a_host_that_is_no_name_is_refused(self) -> None:
+        """A port alone, or what no certificate has: aioquic would fail with each attempt."""
+        for host in ("4343", "ä.example", "[2001:db8::1]"):
+            error = self.assertRaises(
+                ValueError, client_endpoint, self.network, host, pin=self.credentials.pin
+            )
+            self.assertIn(f"host={host}: neither an IP address nor a DNS name", str(error))
+
+    def test_the_zone_of_an_address_is_in_no_certificate(self) -> None:
+        """It is this end's own word for an interface."""
+        endpoint = client_endpoint(self.network, "fe80::1%lo", pin=self.credentials.pin)
+        self.assertEqual(endpoint.host, "fe80::1%lo")
+        self.assertEqual(endpoint.settings.configuration.server_name, "fe80::1")
 
     def test_a_ca_file_may_have_words_between_its_certificates(self) -> None:
         """As those that come with systems have."""

@@ -164,21 +164,6 @@ class AdmissionTests(UsrsctpTestCase):
         peer.data(b"x")
         self.assertEqual(peer.chunks, [_ABORT])
 
-    def test_a_late_shutdown_ack_is_answered(self) -> None:
-        """From whoever had an association lately, admitted or not."""
-        client, _server = self.connect()
-        self.server.refused.add(CLIENT)
-        port = client.stream.getHost().port
-        client.stream.loseConnection()
-        udp = next(address for address in self.network.ports if address[0] == CLIENT)
-        self.network.run(3)
-        peer = RawPeer(self, udp=udp[1], port=port)
-        peer.say(chunk(_SHUTDOWN_ACK), tag=1234)
-        self.assertEqual(peer.chunks, [_SHUTDOWN_COMPLETE])
-        self.network.run(60)
-        peer.say(chunk(_SHUTDOWN_ACK), tag=1234)
-        self.assertEqual(peer.chunks, [_SHUTDOWN_COMPLETE])
-
 
 class HandshakeTests(UsrsctpTestCase):
     """Half of an association."""

@@ -101,8 +101,14 @@ class Port:
         self._network = network
         self.address = address
         self.protocol = protocol
+        self.connected_to: _Address | None = None
+
+    def connect(self, host: str, port: int) -> None:
+        self.connected_to = (host, port)
 
     def write(self, data: bytes, to: _Address) -> None:
+        # As Twisted's does.
+        assert self.connected_to in (None, to), "connected to another address"
         self._network.send(data, self.address, to)
 
     def getHost(self) -> StreamAddress:
@@ -126,6 +132,8 @@ class Network:
         self.nat: dict[_Address, _Address] = {}
         "source address as it is to as it is seen"
         self.lost_by: Callable[[bytes], bool] = lambda data: False
+        self.closed_ports: set[_Address] = set()
+        "of hosts that say so when nobody listens there"
         self.is_recording = True
         self._random = random.Random(seed)
         self._free_port = 50000
@@ -155,7 +163,15 @@ class Network:
             if to == outside:
                 to = inside
         if to in self.ports:
-            self.ports[to].protocol.datagramReceived(data, source)
+            if self.ports[to].connected_to in (None, source):
+                self.ports[to].protocol.datagramReceived(data, source)
+        elif to in self.closed_ports:
+            self._refuse(source, to)
+
+    def _refuse(self, source: _Address, to: _Address) -> None:
+        port = self.ports.get(source)
+        if port is not None and port.connected_to == to:
+            port.protocol.connectionRefused()
 
     def run(self, seconds: float, until: Callable[[], object] = lambda: False) -> float:
         """Let time pass in steps of 10 ms; return how much did before ``until`` held."""

@@ -6,14 +6,19 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectBindError, ConnectionDone, ConnectionLost, TimeoutError
+from twisted.internet.error import (
+    ConnectBindError,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from lispmsrt.transports.sctp.usrsctp import association
 from lispmsrt.transports.sctp.usrsctp.endpoints import client_endpoint, server_endpoint
 from lispmsrt.transports.sctp.usrsctp.stack import the_stack
+from tests.running import free_port
 from tests.test_usrsctp_network import Server
 
 _MEGABYTE = random.Random(3).randbytes(1 << 20)
@@ -106,28 +111,40 @@ class RealSocketTests(TestCase):
         await client.ending
         self.assertIs(await factory.built[0].ending, ConnectionLost)
 
-    async def test_a_closed_udp_port_is_a_lost_packet(self) -> None:
-        """Whatever ICMP says: the attempt ends by its time."""
-        port, _factory = await self._listen("127.0.0.1", Echo)
-        host, encapsulation = port.getHost(), port.encapsulation
-        await port.stopListening()
-        self.patch(association, "_CONNECT_TIMEOUT", 0.2)
+    async def test_a_closed_udp_port_is_a_refusal(self) -> None:
+        """ICMP says so at once. The attempt has closed its own port by then."""
         from twisted.internet import reactor
 
-        endpoint = client_endpoint(
-            reactor, host.host, host.port, None, 0, encapsulation, heartbeat=10.0
-        )
-        await self.assertFailure(endpoint.connect(Factory.forProtocol(Collector)), TimeoutError)
+        for host in ("127.0.0.1", "::1"):
+            port, _factory = await self._listen(host, Echo)
+            number, encapsulation = port.getHost().port, port.encapsulation
+            await port.stopListening()
+            own = free_port()
+            for _attempt in range(2):
+                endpoint = client_endpoint(
+                    reactor, host, number, None, own, encapsulation, heartbeat=10.0
+                )
+                attempt = endpoint.connect(Factory.forProtocol(Collector))
+                await self.assertFailure(attempt, ConnectionRefusedError)
+
+    async def test_a_clients_socket_is_for_its_server_only(self) -> None:
+        """What others send to it the kernel drops."""
+        port, _factory = await self._listen("127.0.0.1", Echo)
+        client = await self._connect("127.0.0.1", port)
+        handle = client.transport._leg.transport.socket
+        self.assertEqual(handle.getpeername(), ("127.0.0.1", port.encapsulation))
+        client.transport.abortConnection()
+        await client.ending
 
     async def test_a_network_that_refuses_is_a_lost_packet(self) -> None:
         """Nothing is raised into the reactor's loop; no route, in this case."""
         port, factory = await self._listen("127.0.0.1", Echo)
         client = await self._connect("127.0.0.1", port)
         server = factory.built[0]
-        address, client.transport.peer.address = client.transport.peer.address, "::1"
-        client.transport.write(b"to nowhere")
+        address, server.transport.peer.address = server.transport.peer.address, "::1"
+        server.transport.write(b"to nowhere")
         await self._turns(3)
-        client.transport.peer.address = address
+        server.transport.peer.address = address
         self.assertEqual(await client.expect(10), b"to nowhere")
         server.transport.abortConnection()
         await server.ending

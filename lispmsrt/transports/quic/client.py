@@ -28,8 +28,9 @@ from lispmsrt.transports.interfaces import StreamAddress
 from lispmsrt.transports.quic.connection import CloseCode, StreamConnection
 from lispmsrt.transports.quic.driver import Address, Driver
 from lispmsrt.transports.quic.settings import ClientSettings
-from lispmsrt.transports.quic.sockets import enlarge_buffers, outlive_refusals
+from lispmsrt.transports.quic.sockets import enlarge_buffers
 from lispmsrt.transports.quic.stream import ClientStream
+from lispmsrt.transports.udp import outlive_refusals
 
 __all__ = ["QuicClient"]
 

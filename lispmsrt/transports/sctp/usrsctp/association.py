@@ -78,6 +78,7 @@ class Association(Stream):
         self._on_end = on_end
         self._has_confirmed = False
         self._is_broken = False
+        self._is_refused = False
         self._reason: Failure | None = None
         self._liveness = Liveness(heartbeat, clock.seconds())
         stack.add(handle, self, clock)
@@ -126,7 +127,14 @@ class Association(Stream):
         reason, self._reason = self._reason, None
         if reason is None:
             return
-        self._leg.ended(self)
+        closing = self._leg.ended(self)
+        if closing is None:
+            self._part(reason)
+        else:
+            # Who hears of the end may look whether anything is still open, or use the port again.
+            closing.addCallback(lambda _: self._part(reason))
+
+    def _part(self, reason: Failure) -> None:
         self._on_end()
         if self.protocol is None:
             self._on_failure(reason)
@@ -143,6 +151,11 @@ class Association(Stream):
         """A packet of the peer's has been given to the stack."""
         if header.tag == self.tag:
             self._liveness.heard(header, self._clock.seconds())
+        self._wake()
+
+    def refused(self) -> None:
+        """Nobody listens at the peer's UDP port (ICMP)."""
+        self._is_refused = True
         self._wake()
 
     def send_packet(self, packet: bytes) -> None:
@@ -200,10 +213,24 @@ class Association(Stream):
             self._lose("an internal error")
         if self._state is not State.CLOSED:
             self._read()
+        if self._is_refused:
+            self._doubt()
         if self._state is not State.CLOSED:
             self._flush()
         if self._state is State.CLOSED:
             self._tell()
+
+    def _doubt(self) -> None:
+        """Take a refusal for the answer to an INIT; it is not authenticated: whoever has answered
+        is asked whether it is so.
+        """
+        self._is_refused = False
+        if self._state is State.CONNECTING:
+            self._end(Failure(ConnectionRefusedError(string="its UDP port is closed")))
+        elif self._state is State.CLOSED or self._has_confirmed:
+            return
+        elif self._liveness.doubt(self._clock.seconds()):
+            self._probe()
 
     def _read(self) -> None:
         if not self._is_reading and self._state is not State.CLOSING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 from contextlib import suppress
 from typing import Any
 
@@ -212,7 +211,7 @@ class _Attempt:
                 peer, on_up=self._up, on_failure=self._fail, on_end=factory.doStop
             )
         except OSError as failure:
-            # The stack has no socket for it.
+            # There is no route to it, or the stack has no socket for it.
             leg.close()
             factory.doStop()
             self._errback(Failure(ConnectError(failure.errno, str(failure))))
@@ -263,13 +262,12 @@ class UsrsctpClientEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """Errbacks with ConnectionRefusedError, TimeoutError, ConnectingCancelledError,
-        ConnectBindError, or TransportUnavailable without the library.
+        ConnectBindError, ConnectError, or TransportUnavailable without the library.
         """
         host, port, udp_port = self._peer
         wildcard = "::" if ":" in host else "0.0.0.0"
-        local = self._bind_address or _local_address(host)
         try:
-            leg = ClientLeg(the_stack(), self._clock, self._heartbeat, local)
+            leg = ClientLeg(the_stack(), self._clock, self._heartbeat)
             self._reactor.listenUDP(
                 self._encapsulation, leg, self._bind_address or wildcard, _MAX_DATAGRAM
             )
@@ -278,15 +276,6 @@ class UsrsctpClientEndpoint:
         except CannotListenError as failure:
             return fail(ConnectBindError(string=str(failure)))
         return _Attempt(leg, Peer(host, host, udp_port, port), protocolFactory).done
-
-
-def _local_address(host: str) -> str:
-    """Return the address that packets to ``host`` leave from; nothing is sent to find out."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))
-        return str(probe.getsockname()[0])
-    return ""
 
 
 def server_endpoint(

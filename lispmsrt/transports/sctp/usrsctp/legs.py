@@ -8,7 +8,8 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
-from twisted.internet.error import InvalidAddressError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
@@ -16,10 +17,12 @@ from lispmsrt.clock import Alarm
 from lispmsrt.sockets import set_receive_buffer
 from lispmsrt.transports.handshakes import Handshakes
 from lispmsrt.transports.sctp.usrsctp.association import Association
-from lispmsrt.transports.sctp.usrsctp.packets import Chunk, Header, parse_header
+from lispmsrt.transports.sctp.usrsctp.ended import EndedAssociations
+from lispmsrt.transports.sctp.usrsctp.packets import Chunk, Header, abort_of, parse_header
 from lispmsrt.transports.sctp.usrsctp.peers import Peer
 from lispmsrt.transports.sctp.usrsctp.sockets import Socket
 from lispmsrt.transports.sctp.usrsctp.stack import OUT_OF_THE_BLUE, Stack
+from lispmsrt.transports.udp import outlive_refusals
 
 __all__ = ["ClientLeg", "ServerLeg"]
 
@@ -29,18 +32,15 @@ _MAX_ASSOCIATIONS = 4096
 _MAX_ASSOCIATIONS_PER_HOST = 64
 """NAT and simulators put many peers behind one address."""
 
-_MAX_REMEMBERED = 1024
-"""Peers whose association has ended, and who may have missed its last packet."""
-
 _RECEIVE_BUFFER = 1 << 21
 """Octets asked for: the kernel's usual 200 kB hold a hundred packets, one association's window
 twice as many.
 """
 
-_Key = tuple[str, int, int]
+_NEVER_ANSWERED = frozenset({Chunk.ABORT, Chunk.SHUTDOWN_COMPLETE})
+"""What says itself that an association is over (RFC 9260 §8.4): no stranger's knock either."""
 
-_REMEMBERED_FOR = 60.0
-"""Seconds: a peer that has not heard SHUTDOWN COMPLETE by then gives up by itself."""
+_Key = tuple[str, int, int]
 
 
 class _Leg(DatagramProtocol):
@@ -55,7 +55,7 @@ class _Leg(DatagramProtocol):
         self._heartbeat = heartbeat
         self._associations: dict[_Key, Association] = {}
         self._tags: dict[_Key, Association] = {}
-        "by host, SCTP port and verification tag: where a peer is whose UDP port changes"
+        "by host, SCTP port and verification tag: where a peer is whose UDP port may change"
 
     def __len__(self) -> int:
         return len(self._associations)
@@ -96,16 +96,19 @@ class _Leg(DatagramProtocol):
         if not header.tag:
             return None
         association = self._tags.get((peer.host, peer.port, header.tag))
-        if association is None:
-            return None
-        if self._stack.checksum(header.without_checksum) != header.checksum:
-            self.counters["packets with a wrong checksum"] += 1
+        if association is None or not self._is_intact(header):
             return None
         self._associations.pop(association.peer.key, None)
         association.peer = peer
         self._associations[peer.key] = association
         self.counters["peers that changed their UDP port"] += 1
         return association
+
+    def _is_intact(self, header: Header) -> bool:
+        if self._stack.checksum(header.without_checksum) == header.checksum:
+            return True
+        self.counters["packets with a wrong checksum"] += 1
+        return False
 
     def _out_of_the_blue(self, header: Header, peer: Peer) -> None:
         self.counters["packets of no association"] += 1
@@ -119,43 +122,42 @@ class _Leg(DatagramProtocol):
             return
         try:
             self.transport.write(packet, (peer.address, peer.udp_port))
-        except (OSError, InvalidAddressError):
+        except (OSError, InvalidAddressError, MessageLengthError):
             self.counters["packets that could not be sent"] += 1
 
     # Associations
 
-    def _has(self, association: Association) -> None:
-        self._associations[association.peer.key] = association
-        self.knows_tag(association)
-
-    def knows_tag(self, association: Association) -> None:
-        """The association's verification tag is settled."""
-        peer = association.peer
-        self._tags[peer.host, peer.port, association.tag] = association
-
-    def ended(self, association: Association) -> None:
-        """An association is over."""
+    def ended(self, association: Association) -> Deferred[None] | None:
+        """An association is over; a Deferred fires when what it alone used is closed."""
         peer = association.peer
         self._associations.pop(peer.key, None)
         self._tags.pop((peer.host, peer.port, association.tag), None)
+        return None
 
 
 class ClientLeg(_Leg):
-    """The UDP socket of one association that we set up."""
+    """The UDP socket of one association that we set up.
 
-    def __init__(
-        self, stack: Stack, clock: IReactorTime, heartbeat: float, local_host: str = ""
-    ) -> None:
+    It is connected to the peer's: a peer whose UDP port changes (RFC 6951 §5.4) is lost. Servers
+    have a port that everybody knows.
+    """
+
+    def __init__(self, stack: Stack, clock: IReactorTime, heartbeat: float) -> None:
         super().__init__(stack, clock, heartbeat)
-        self._local_host = local_host
+        self._local_host = ""
 
     @property
     def host(self) -> str:
-        """The address that packets to the peer leave from, or that of the UDP socket."""
-        return self._local_host or super().host
+        """The address that packets to the peer leave from."""
+        return self._local_host
 
     def connect(self, peer: Peer, **callbacks: Any) -> Association:
-        """Begin to set up an association."""
+        """Begin to set up an association; OSError without a route to the peer, or a socket."""
+        udp: Any = self.transport
+        outlive_refusals(udp)
+        # From now on the kernel drops what comes from others, and reports a refusal.
+        udp.connect(peer.address, peer.udp_port)
+        self._local_host = str(udp.getHost().host)
         opened = Socket.open(self._stack)
         association = Association(
             self._stack,
@@ -169,18 +171,24 @@ class ClientLeg(_Leg):
         )
         self._associations[peer.key] = association
         association.connect()
-        self.knows_tag(association)
         return association
 
-    def ended(self, association: Association) -> None:
+    def connectionRefused(self) -> None:
+        """Twisted's name for ICMP's answer that the peer's UDP port is closed."""
+        self.counters["refusals"] += 1
+        for association in list(self._associations.values()):
+            association.refused()
+
+    def ended(self, association: Association) -> Deferred[None] | None:
         """The one association is over, and the socket not needed any more."""
         super().ended(association)
-        self.close()
+        return self.close()
 
-    def close(self) -> None:
-        """Close the UDP socket."""
-        if self.transport is not None:
-            self.transport.stopListening()
+    def close(self) -> Deferred[None] | None:
+        """Close the UDP socket; a Deferred fires when it is."""
+        udp: Any = self.transport
+        closing: Deferred[None] | None = None if udp is None else udp.stopListening()
+        return closing
 
 
 class _Answer:
@@ -226,8 +234,7 @@ class ServerLeg(_Leg):
         self._begun: dict[_Key, tuple[int, float]] = {}
         "peers that sent INIT: their handle, and until when it is theirs; oldest first"
         self._forget = Alarm(clock, self._forget_old)
-        self._remembered: dict[_Key, float] = {}
-        "peers whose association ended: until when; oldest first"
+        self._ended = EndedAssociations(self.counters)
 
     def stop_accepting(self) -> None:
         """Take no more associations."""
@@ -239,9 +246,10 @@ class ServerLeg(_Leg):
     def _out_of_the_blue(self, header: Header, peer: Peer) -> None:
         if header.destination != self._port:
             self.counters["packets to another port"] += 1
-        elif header.chunk == Chunk.SHUTDOWN_ACK and self._remembers(peer):
-            # The stack answers SHUTDOWN COMPLETE, with the tag of the packet (RFC 9260 §8.4).
-            self._answer(header, OUT_OF_THE_BLUE, peer)
+        elif header.chunk in _NEVER_ANSWERED:
+            self.counters["packets of no association"] += 1
+        elif self._ended.has(peer.host, header, self._clock.seconds()):
+            self._repeat_end(header, peer)
         elif not self.is_accepting:
             self.counters["packets of no association"] += 1
         elif not self._admits(peer.host):
@@ -253,6 +261,16 @@ class ServerLeg(_Leg):
         else:
             # ABORT, most likely: the peer need not wait for a timeout.
             self._answer(header, OUT_OF_THE_BLUE, peer)
+
+    def _repeat_end(self, header: Header, peer: Peer) -> None:
+        """Answer a peer that goes on: our last packet was lost."""
+        self.counters["packets of associations that have ended"] += 1
+        if header.chunk != Chunk.COOKIE_ECHO:
+            # ABORT or SHUTDOWN COMPLETE, with the tag of the packet (RFC 9260 §8.4).
+            self._answer(header, OUT_OF_THE_BLUE, peer)
+        elif self._is_intact(header):
+            # COOKIE ACK was lost too. The stack would be silent: the cookie is another address's.
+            self.send(abort_of(header, self._stack.checksum), peer)
 
     def _answer(self, header: Header, handle: int, peer: Peer) -> None:
         self._stack.receive(header.octets, handle, _Answer(self, peer))
@@ -335,7 +353,8 @@ class ServerLeg(_Leg):
             local_port=self._port,
             tag=header.tag,
         )
-        self._has(association)
+        self._associations[peer.key] = association
+        self._tags[peer.host, peer.port, header.tag] = association
         self._per_host[peer.host] += 1
         self.counters["associations"] += 1
         self._on_association(association)
@@ -343,18 +362,12 @@ class ServerLeg(_Leg):
     def ended(self, association: Association) -> None:
         """An association is over: its peer may have missed the last packet."""
         super().ended(association)
-        host = association.peer.host
+        host, port = association.peer.host, association.peer.port
         self._per_host[host] -= 1
         if not self._per_host[host]:
             del self._per_host[host]
-        self._remembered.pop(association.peer.key, None)
-        self._remembered[association.peer.key] = self._clock.seconds() + _REMEMBERED_FOR
-        if len(self._remembered) > _MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+        self._ended.add(host, port, association.tag, self._clock.seconds())
         self._on_ended()
-
-    def _remembers(self, peer: Peer) -> bool:
-        return self._remembered.get(peer.key, 0.0) > self._clock.seconds()
 
 
 def _host(address: str) -> str:

@@ -21,6 +21,9 @@ has room for it. After a step back of the time of day the stack sends nothing ag
 the step was.
 """
 
+_DOUBT_TIMEOUT = 3.0
+"""Seconds to answer in for a peer that the network says is gone, which anybody may have made up."""
+
 
 class Liveness:
     """What has been heard of one peer, and when. ``heartbeat``: seconds of silence until HEARTBEAT
@@ -31,17 +34,26 @@ class Liveness:
         self._heartbeat = heartbeat
         self._heard_at = self._progress_at = now
         self._acknowledged = b""
+        self._doubted_at: float | None = None
 
     def heard(self, header: Header, now: float) -> None:
         """A packet with the right verification tag has come."""
         self._heard_at = now
+        self._doubted_at = None
         if header.acknowledged and header.acknowledged != self._acknowledged:
             self._acknowledged = header.acknowledged
             self._progress_at = now
 
+    def doubt(self, now: float) -> bool:
+        """Return whether this doubt is new: the peer must be heard of soon."""
+        if self._doubted_at is not None:
+            return False
+        self._doubted_at = now
+        return True
+
     def wants_heartbeat(self, now: float) -> bool:
         """Whether the peer should be made to answer."""
-        return now - self._heard_at >= self._heartbeat
+        return self._doubted_at is not None or now - self._heard_at >= self._heartbeat
 
     def why_dead(self, now: float, *, waits: bool) -> str:
         """Return why the peer must be given up, or nothing. ``waits``: something is on its way to
@@ -49,6 +61,8 @@ class Liveness:
         """
         if not waits:
             self._progress_at = now
+        if self._doubted_at is not None and now - self._doubted_at >= _DOUBT_TIMEOUT:
+            return "its UDP port is closed, and it does not answer"
         silence = now - self._heard_at
         if silence >= self._heartbeat + _PROBING:
             return f"nothing was heard of the peer for {silence:.0f} s"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
-__all__ = ["Chunk", "Header", "parse_header"]
+__all__ = ["Chunk", "Header", "abort_of", "parse_header"]
 
 _HEADER = Struct("!HHII")  # ports, verification tag, CRC32C
 _FIRST_CHUNK = Struct("!BBH")  # type, flags, length
+
+_TAG_IS_REFLECTED = 1
+"""The T bit of ABORT."""
 
 _MIN_SIZE = _HEADER.size + _FIRST_CHUNK.size
 
@@ -23,6 +27,7 @@ class Chunk(IntEnum):
     ABORT = 6
     SHUTDOWN_ACK = 8
     COOKIE_ECHO = 10
+    SHUTDOWN_COMPLETE = 14
 
 
 @dataclass(slots=True)
@@ -62,3 +67,10 @@ def parse_header(octets: bytes) -> Header | None:
     if not (source and destination) or not 4 <= length <= len(octets) - _HEADER.size:
         return None
     return Header(source, destination, tag, chunk, octets)
+
+
+def abort_of(header: Header, checksum: Callable[[bytes], bytes]) -> bytes:
+    """Return an ABORT with the tag of the packet that it answers (RFC 9260 §8.4)."""
+    head = _HEADER.pack(header.destination, header.source, header.tag, 0)
+    chunk = _FIRST_CHUNK.pack(Chunk.ABORT, _TAG_IS_REFLECTED, _FIRST_CHUNK.size)
+    return head[:8] + checksum(head + chunk) + chunk

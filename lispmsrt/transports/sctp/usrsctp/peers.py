@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
 __all__ = ["Leg", "Peer"]
 
 
@@ -35,5 +37,7 @@ class Leg(Protocol):
     def send(self, packet: bytes, peer: Peer) -> None:
         """Send a packet, or lose it."""
 
-    def ended(self, association: Any) -> None:
-        """An association is over: its peer's packets are not for it any more."""
+    def ended(self, association: Any) -> Deferred[None] | None:
+        """An association is over: its peer's packets are not for it any more. A Deferred fires when
+        what it alone used is closed.
+        """
