@@ -6,7 +6,7 @@ nothing is lost and nothing overtaken: what came stays a stream.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -189,6 +189,7 @@ class _TcpEnd(Protocol):
     def __init__(self, relay: TcpRelay) -> None:
         self._relay = relay
         self._last_at = 0.0
+        self._under_way: deque[Callable[[], object]] = deque()
         self._early: list[Callable[[], object]] = []
         "what is to be done once it is connected"
 
@@ -198,11 +199,16 @@ class _TcpEnd(Protocol):
             do()
 
     def dataReceived(self, data: bytes) -> None:
-        self._last_at = self._relay.carry(self._last_at, lambda: self.other.write(data))
+        self._carry(lambda: self.other.write(data))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         assert reason is not None
-        self._last_at = self._relay.carry(self._last_at, lambda: self.other.part(reason))
+        self._carry(lambda: self.other.part(reason))
+
+    def _carry(self, do: Callable[[], object]) -> None:
+        # Calls that are due at about one time may come in any order; what is under way does not.
+        self._under_way.append(do)
+        self._last_at = self._relay.carry(self._last_at, lambda: self._under_way.popleft()())
 
     def write(self, data: bytes) -> None:
         """Write it, at the earliest once it is connected."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from cryptography import x509
 from twisted.internet import reactor
+from twisted.internet._resolver import HostResolution
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, quoteStringArgument, serverFromString
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHostnameResolver, IPushProducer
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -219,6 +221,26 @@ class CertificateNamesTests(TlsGround, SynchronousTestCase):
             self.assertEqual(certificate_names(transport), frozenset())
 
 
+@implementer(IHostnameResolver)
+class _Hosts:
+    """Knows one name."""
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        assert hostName == "ms-host.example"
+        resolution = HostResolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        resolutionReceiver.addressResolved(IPv4Address("TCP", SERVER, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return resolution
+
+
 class LoopbackTests(TestCase):
     """Over real sockets."""
 
@@ -259,8 +281,11 @@ class LoopbackTests(TestCase):
 
     async def test_server_by_a_dns_name_or_over_ipv6(self) -> None:
         """Names are looked up as Twisted does; the name that is checked is another matter."""
+        # Not every machine knows the name that every machine has.
+        self.addCleanup(reactor.installNameResolver, reactor.nameResolver)
+        reactor.installNameResolver(_Hosts())
         ca = quoteStringArgument(files("CA").certificate)
-        for interface, host in ((SERVER, "localhost"), ("::1", "::1")):
+        for interface, host in ((SERVER, "ms-host.example"), ("::1", "::1")):
             made: Deferred[Ear] = Deferred()
             port = await self._listen(Ears(made.callback), interface)
             where = quoteStringArgument(host)
