@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.guest.boot import SCRIPT, GuestRun, run_tests_in_guest, skip_without_guest
+from tests.guest.boot import SCRIPT, guest_run, skip_without_guest
 from tests.pcap import run_tshark, skip_without_tshark
 
-_TESTS = (
-    "tests.guest.sctp_life",
-    "tests.guest.sctp_strangers",
-    "tests.guest.sctp_readers",
-    "tests.guest.sctp_paths",
-    "tests.guest.sctp_capture",
-)
-"""What is run inside. Further modules need only be named here."""
-
-_KERNEL_MODULES = ("veth", "sch_ingress", "cls_u32", "act_gact")
-_SECONDS = 300
 _FIELDS = (
     "_ws.malformed",
     "_ws.expert.severity",
@@ -42,20 +28,6 @@ _DATA, _INIT, _INIT_ACK, _SACK, _ABORT = "0", "1", "2", "3", "6"
 _SHUTDOWN, _SHUTDOWN_ACK, _COOKIE_ECHO, _COOKIE_ACK, _SHUTDOWN_COMPLETE = "7", "8", "10", "11", "14"
 
 
-@functools.cache
-def _guest_run() -> tuple[GuestRun, Path]:
-    """Run everything once; return how it went and the folder of captures."""
-    keeper = tempfile.TemporaryDirectory(prefix="lispmsrt-captures-")
-    _keepers.append(keeper)
-    folder = Path(keeper.name)
-    run = run_tests_in_guest(_TESTS, modules=_KERNEL_MODULES, folder=folder, seconds=_SECONDS)
-    return run, folder
-
-
-_keepers: list[tempfile.TemporaryDirectory[str]] = []
-"""Folders that go when the tests are over."""
-
-
 class GuestTests(SynchronousTestCase):
     """The kernel's SCTP."""
 
@@ -65,7 +37,7 @@ class GuestTests(SynchronousTestCase):
 
     def test_everything_passes_on_a_kernel_with_sctp(self) -> None:
         """Some tests ran, none was skipped; else the guest's whole output is shown."""
-        run, _folder = _guest_run()
+        run = guest_run("sctp")
         self.assertEqual(run.code, 0, run.output)
         self.assertGreater(run.counts.get("successes", 0), 0, run.output)
         self.assertEqual(set(run.counts), {"successes"}, run.output)
@@ -73,8 +45,8 @@ class GuestTests(SynchronousTestCase):
     def test_tshark_sees_a_whole_association_on_one_stream(self) -> None:
         """In a capture from the guest: nothing malformed, all in order, stream and protocol 0."""
         skip_without_tshark()
-        run, folder = _guest_run()
-        capture = folder / "association.pcap"
+        run = guest_run("sctp")
+        capture = run.folder / "association.pcap"
         self.assertTrue(capture.exists(), run.output)
         packets = run_tshark(capture, _FIELDS)
         for packet in packets:

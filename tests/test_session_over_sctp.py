@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import tempfile
-from pathlib import Path
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.guest.boot import GuestRun, run_tests_in_guest, skip_without_guest
+from tests.guest.boot import guest_run, skip_without_guest
 from tests.pcap import run_tshark, skip_without_tshark
 from tests.rim import ETR_HOST, MAP_SERVER_HOST
 from tests.session_judges import JudgeMixin
 
-_MODULE = "tests.guest.session_over_sctp"
 _CAPTURE = "session.pcap"
 _FIELDS = ("_ws.malformed", "ip.src", "sctp.data_tsn", "sctp.data_sid", "data.data")
-_SECONDS = 1200 if os.environ.get("LISPMSRT_LONG") else 300
-
-
-@functools.cache
-def _guest_run() -> tuple[GuestRun, Path]:
-    """Run everything once; return how it went and the folder with the capture."""
-    folder = Path(tempfile.mkdtemp(dir=Path.cwd()))  # trial's own, which goes with it
-    return run_tests_in_guest([_MODULE], folder=folder, seconds=_SECONDS), folder
 
 
 class SessionOverSctpTests(JudgeMixin, SynchronousTestCase):
@@ -36,7 +22,7 @@ class SessionOverSctpTests(JudgeMixin, SynchronousTestCase):
 
     def test_the_suite_passes_on_a_kernel_with_sctp(self) -> None:
         """Some tests ran, none was skipped; else the guest's whole output is shown."""
-        run, _folder = _guest_run()
+        run = guest_run("sessions")
         self.assertEqual(run.code, 0, run.output)
         self.assertEqual(set(run.counts), {"successes"}, run.output)
         self.assertGreater(run.counts["successes"], 20)
@@ -44,7 +30,8 @@ class SessionOverSctpTests(JudgeMixin, SynchronousTestCase):
     def test_tshark_reads_a_session(self) -> None:
         """On stream 0, in the user messages of both ends: whole frames, nothing malformed."""
         skip_without_tshark()
-        run, folder = _guest_run()
+        run = guest_run("sessions")
+        folder = run.folder
         self.assertTrue((folder / _CAPTURE).exists(), run.output)
         rows = run_tshark(folder / _CAPTURE, _FIELDS)
         self.assertEqual([row for row in rows if row["_ws.malformed"]], [])

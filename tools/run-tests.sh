@@ -5,6 +5,7 @@
 #
 # Fails if a test failed, if no test passed, if one skipped under CI, or if trial died or hung before
 # its summary.
+# The tests are told (LISPMSRT_ALL_TESTS) if all are run, so that what takes long begins early.
 # Environment: VENV (where the Python is), TRIAL_FLAGS (more options for trial).
 
 set -eu
@@ -12,6 +13,7 @@ set -eu
 cd "$(dirname "$0")/.."
 minutes=$1
 shift
+if [ "$*" = tests ]; then export LISPMSRT_ALL_TESTS=1; fi
 log=$(mktemp)
 trap 'rm -f "$log" "$log.status"' EXIT
 trap 'exit 130' INT TERM HUP
