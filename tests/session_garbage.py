@@ -98,7 +98,7 @@ class GarbageTests(SessionGround):
         peer = await self.connect()
         peer.stream.write(hand.one()[:8])
         await self.until(lambda: not peer.is_connected, "the peer is dropped")
-        self.assertEqual(self.server.sessions, [])
+        await self.until(lambda: not self.server.sessions, "the session is gone")
         self.server._limits = SessionLimits()
         await self.session_by_hand()
 
@@ -111,7 +111,7 @@ class GarbageTests(SessionGround):
         await self.arm(self.hand())
         peer = await self.connect()
         await self.until(lambda: not peer.is_connected, "the peer is dropped")
-        self.assertEqual(self.server.sessions, [])
+        await self.until(lambda: not self.server.sessions, "the session is gone")
         self.server._limits = SessionLimits()
         self.hurry_handshakes(HandshakeLimits().timeout)
         await self.session_by_hand()

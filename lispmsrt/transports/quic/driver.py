@@ -33,6 +33,9 @@ Address = tuple[str, int]
 DELIVERY_TIMEOUT = 5.0
 """Seconds that the last octets may take to be acknowledged before the connection is dropped."""
 
+_GRANULARITY = 0.0001
+"""Seconds until aioquic's timer may ring again."""
+
 FAREWELL_TIMEOUT = 1.0
 """Seconds for the same after the peer has ended the stream: it may well not listen any more."""
 
@@ -301,6 +304,10 @@ class Driver:
 
     def _rearm(self) -> None:
         self._quic_timer = self.quic.get_timer() if self.quic.has_timer else None
+        if self._quic_timer is not None:
+            # What is due and could not be done (by rounding, pacing may want a moment more) can't
+            # be done at this very moment either: on a clock that stands still that had no end.
+            self._quic_timer = max(self._quic_timer, self._clock.seconds() + _GRANULARITY)
         times = (self._quic_timer, self._ping_at, self._deadline)
         self._alarm.set(min((time for time in times if time is not None), default=None))
 
