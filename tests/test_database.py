@@ -73,17 +73,17 @@ class DatabaseModelTests(SynchronousTestCase):
     def test_behaves_like_a_list_of_prefixes(
         self, operations: list[tuple[bool, Bits, bool]], queries: list[Bits]
     ) -> None:
-        """Put and remove; exact, longest and every covering match; counts."""
+        """Put, replace and remove; exact, longest and every covering match; counts."""
         database = Database()
         model: dict[Bits, Registration] = {}
         for is_put, prefix, wants in operations:
             instance_id, afi, bits = prefix
             table = database.table(instance_id, afi)
-            if is_put and prefix not in model:
-                made = Registration(b"", _LEASE, M if wants else 0, 0.0, None)
-                model[prefix] = made
-                table.put(len(bits), _key(bits), made)
-            elif not is_put and prefix in model:
+            if is_put:
+                enter = table.replace if prefix in model else table.put
+                model[prefix] = Registration(b"", _LEASE, M if wants else 0, 0.0, None)
+                enter(len(bits), _key(bits), model[prefix])
+            elif prefix in model:
                 del model[prefix]
                 table.remove(len(bits), _key(bits))
         self.assertEqual(len(database), len(model))

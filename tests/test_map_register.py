@@ -733,6 +733,17 @@ class RecordWalkTests(CodecCase):
             self.assertRaises(WireError, self.walk, self.record(width + 1, eid))
             self.assertRaises(WireError, self.walk, self.record(255, eid))
 
+    def test_name_of_an_rloc_is_no_longer_than_can_be_read(self) -> None:
+        """Else a registration would be kept that nobody can show or merge."""
+        for octets in (255, 256):
+            rloc = "0164000000050011" + "61" * octets + "00"
+            data = bytes.fromhex(f"000005a0 01 20 0000 0000 0001 0a000001 {rloc}")
+            if octets == 255:
+                self.assertEqual(walk_records(data, 0, len(data), 1)[0][7], len(data))
+            else:
+                with self.assertRaises(WireError):
+                    walk_records(data, 0, len(data), 1)
+
     def test_mask_length_of_a_name_is_all_its_bits(self) -> None:
         """Names match whole (RFC 9735): with another mask length they can't be looked up."""
         span = self.walk(self.record(24, "0011 666f6f00"))

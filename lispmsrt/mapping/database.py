@@ -2,8 +2,8 @@
 family).
 
 It keeps each registration's record in wire form with only what lookups and policy need beside it.
-Who may write is the registrar's business: nothing else calls :meth:`EidTable.put` and
-:meth:`EidTable.remove`.
+Who may write is the registrar's business: nothing else calls :meth:`EidTable.put`,
+:meth:`EidTable.replace` and :meth:`EidTable.remove`, but for its :mod:`lispmsrt.mapping.holdings`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lispmsrt.mapping.eid_index import WIDTHS, EidIndex
 from lispmsrt.wire.afi import Afi
+from lispmsrt.wire.authentication import Coverage, Key
 from lispmsrt.wire.map_register import RegisterFlag
 from lispmsrt.wire.reader import Reader
 from lispmsrt.wire.records import MappingRecord, decode_record
 
-__all__ = ["Database", "EidTable", "Lease", "Registration", "Xtr"]
+__all__ = ["Database", "EidTable", "Endpoint", "Lease", "Registration", "UdpPath", "Xtr"]
 
-_WANT_MAP_NOTIFY = RegisterFlag.WANT_MAP_NOTIFY
+Endpoint = tuple[bytes, int]
+"""A packed address and a UDP port."""
+
+_WANT_MAP_NOTIFY = int(RegisterFlag.WANT_MAP_NOTIFY)
 
 
 class Xtr(NamedTuple):
@@ -35,6 +40,20 @@ class Xtr(NamedTuple):
         return f"{self.site} {who}"
 
 
+class UdpPath(NamedTuple):
+    """How an xTR's newest Map-Register came over UDP, and so how Map-Notifies reach it (RFC 9301
+    §5.7).
+    """
+
+    endpoint: Endpoint
+    key: Key
+    length: int
+    "octets of authentication data"
+    coverage: Coverage
+    mirrors_ids: bool
+    "whether the Map-Register had xTR-ID and Site-ID, so that a Map-Notify has them too"
+
+
 class Lease:
     """By which way an xTR registered, and how long that holds: one per session, one per xTR over
     UDP.
@@ -47,19 +66,30 @@ class Lease:
         "deadline",
         "held",
         "is_live",
+        "path",
         "source",
         "transport",
         "uses_ttl",
         "xtr",
     )
 
-    def __init__(self, xtr: Xtr, transport: str, source: str, *, is_live: bool) -> None:
+    def __init__(
+        self,
+        xtr: Xtr,
+        transport: str,
+        source: str,
+        *,
+        is_live: bool,
+        path: UdpPath | None = None,
+    ) -> None:
         self.xtr = xtr
         self.transport = transport
         self.source = source
         "address and port, for people"
         self.is_live = is_live
         "whether a session stands behind it"
+        self.path = path
+        "None on sessions"
         self.deadline: float | None = None
         "monotonic seconds; set when the session is lost"
         self.uses_ttl = False
@@ -101,7 +131,7 @@ class Registration:
     @property
     def wants_notification(self) -> bool:
         """Whether the xTR asked to hear of changes."""
-        return bool(self.flags & RegisterFlag.WANT_MAP_NOTIFY)
+        return bool(self.flags & _WANT_MAP_NOTIFY)
 
     def decode(self) -> MappingRecord:
         """Return the mapping record as a value."""
@@ -113,7 +143,7 @@ class EidTable:
     (:func:`lispmsrt.wire.record_walk.prefix_key`).
     """
 
-    __slots__ = ("_longest_first", "afi", "entries", "instance_id", "lengths", "watching")
+    __slots__ = ("_longest_first", "afi", "entries", "index", "instance_id", "lengths", "watching")
 
     def __init__(self, instance_id: int, afi: int) -> None:
         self.instance_id = instance_id
@@ -124,10 +154,14 @@ class EidTable:
         self.watching: dict[int, int] = {}
         "the same, counting those only that asked for notifications"
         self._longest_first: list[int] = []
+        self.index = EidIndex(WIDTHS[afi], self.entries) if afi in WIDTHS else None
+        "the prefixes in order; names have none"
 
     def put(self, length: int, key: int, registration: Registration) -> None:
         """Enter a registration where there is none."""
         self.entries[key] = registration
+        if self.index is not None:
+            self.index.enter(key)
         try:
             self.lengths[length] += 1
         except KeyError:
@@ -136,9 +170,18 @@ class EidTable:
         if registration.flags & _WANT_MAP_NOTIFY:
             self.watching[length] = self.watching.get(length, 0) + 1
 
+    def replace(self, length: int, key: int, registration: Registration) -> None:
+        """Enter a registration where another one is."""
+        replaced = self.entries[key]
+        self.entries[key] = registration
+        if replaced.wants_notification != registration.wants_notification:
+            self.watch(length, 1 if registration.wants_notification else -1)
+
     def remove(self, length: int, key: int) -> None:
         """Take out the registration that is there."""
         registration = self.entries.pop(key)
+        if self.index is not None:
+            self.index.discard(key)
         self.lengths[length] -= 1
         if not self.lengths[length]:
             del self.lengths[length]
@@ -167,6 +210,16 @@ class EidTable:
             if key in entries:
                 return length, key, entries[key]
         return None
+
+    def longest_cover(self, length: int, key: int) -> int:
+        """Return the length of the longest prefix that covers this one, which may be itself; -1 for
+        none. Names have no lengths to try.
+        """
+        entries = self.entries
+        for shorter in self._longest_first:
+            if shorter <= length and key >> length - shorter in entries:
+                return shorter
+        return -1
 
     def covering(self, length: int, key: int) -> Iterator[tuple[int, Registration]]:
         """Yield prefix key and registration of every prefix that covers this one, itself first."""

@@ -74,7 +74,11 @@ class Site:
     require_reliable_transport_bit: bool = True
     "whether only a Map-Register with the r bit arms an ETR"
     certificates: Mapping[bytes, frozenset[str]] = field(default_factory=dict)
-    "xTR-ID to what a session's client certificate must show one of, for it to be that xTR's"
+    """xTRs known by their xTR-ID, with what a session's client certificate must show one of for it
+    to be that xTR's; empty where none is demanded
+    """
+    allowed_itrs: tuple[RlocPrefix, ...] = ()
+    "whose Map-Requests are answered, by their ITR-RLOC; empty: any"
     _vetted: dict[bytes, bool] = field(default_factory=dict, repr=False)
 
     def allows_locators(self, locators: bytes) -> bool:
@@ -98,7 +102,11 @@ class Site:
         these IDs (xTR-ID and Site-ID).
         """
         demanded = self.certificates.get(ids[:16])
-        return demanded is None or not demanded.isdisjoint(proven)
+        return not demanded or not demanded.isdisjoint(proven)
+
+    def allows_itr(self, rloc: Address) -> bool:
+        """Whether an ITR may have mappings of this site sent to this RLOC."""
+        return not self.allowed_itrs or any(prefix.covers(rloc) for prefix in self.allowed_itrs)
 
     def allows_rloc(self, rloc: Address | None) -> bool:
         """Whether the site's configuration covers this plain address; None is an address that

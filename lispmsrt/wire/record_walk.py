@@ -70,7 +70,7 @@ def walk_records(data: bytes, offset: int, end: int, count: int) -> list[RecordS
             if data[at + 6 : at + 8] == b"\0\1":
                 at += _IPV4_LOCATOR_SIZE
             else:
-                at = _walk_address(data, at + 6, end)
+                at = _walk_rloc(data, at + 6, end)
         if at > end:
             raise WireError("record is cut short")
         spans.append((offset, ttl, instance_id, afi, length, key, locators_at, at))
@@ -117,6 +117,15 @@ def _walk_eid(
         raise WireError("prefix length exceeds the address")
     key = prefix_key(int.from_bytes(address, "big"), width, length)
     return afi, instance_id, length, key, after
+
+
+def _walk_rloc(data: bytes, at: int, end: int) -> int:
+    """Return where the RLOC ends whose AFI stands at ``at``."""
+    after = _walk_address(data, at, end)
+    # What is kept must be readable as a value later.
+    if data[at + 1] == Afi.NAME and not data[at] and after - at > MAX_NAME_OCTETS + 3:
+        raise WireError("distinguished name is too long")
+    return after
 
 
 def _walk_address(data: bytes, at: int, end: int) -> int:
