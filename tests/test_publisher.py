@@ -6,13 +6,27 @@ from hypothesis import given
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.mapping import publisher
-from lispmsrt.mapping.database import EidTable, Lease, Xtr
-from lispmsrt.mapping.publisher import Publisher, eid_of_key
+from lispmsrt.mapping.database import EidTable, Lease, Registration, UdpPath, Xtr
+from lispmsrt.mapping.publisher import Publisher, eid_of_key, news_record
 from lispmsrt.mapping.sites import Sites, eid_key
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.authentication import Coverage
 from tests import strategies
-from tests.builders import ANY_IPV4, Etr, M, MapServer, eid, locator, record, site, sites, span_of
+from tests.builders import (
+    ANY_IPV4,
+    KEY,
+    MERGE,
+    Etr,
+    M,
+    MapServer,
+    eid,
+    locator,
+    record,
+    site,
+    sites,
+    span_of,
+)
 
 _EID = "10.1.0.0/16"
 _NOBODY = bytes(24)
@@ -254,6 +268,225 @@ class PublisherTests(SynchronousTestCase):
         self.assertEqual(self.a.read(), [(self.b.etr.ids, one)])
         self.b.register(record(_EID, ttl=0, instance_id=7))
         self.assertEqual(self.a.read(), [(_NOBODY, record(eid(_EID, 7), ttl=0))])
+
+
+class MergeTests(SynchronousTestCase):
+    """News of a mapping that several xTRs make up."""
+
+    def setUp(self) -> None:
+        """Three xTRs of one site with sessions; who is told over UDP."""
+        self.told: list[tuple[Lease, EidTable, int]] = []
+        self.server = MapServer(sites((site(), ANY_IPV4)))
+        self.server.news = Publisher(lambda *what: self.told.append(what))
+        self.a, self.b, self.c = (_Xtr(self.server, number) for number in (1, 2, 3))
+
+    def one(self, *numbers: int, ttl: int = 1440) -> bytes:
+        """Return a record with these RLOCs."""
+        return record(_EID, *(locator(f"192.0.2.{number}") for number in numbers), ttl=ttl)
+
+    def read(self) -> list[list[bytes]]:
+        """Return the records that each of the three is told."""
+        return [[one for _ids, one in xtr.read() or []] for xtr in (self.a, self.b, self.c)]
+
+    def over_udp(
+        self, xtr_id: int, one: bytes, flags: int = M | MERGE, *, has_path: bool = True
+    ) -> None:
+        """Register over UDP."""
+        etr = Etr(xtr_id=xtr_id)
+        data, _start, _end, register = span_of(etr.map_register(one, flags=flags))
+        path = UdpPath(etr.source, KEY.key(), 32, Coverage.WHOLE_MESSAGE, True)
+        verdict = self.server.registrar.enter_over_udp(
+            Xtr("office", etr.ids, b""),
+            "here",
+            self.server.registrar.sites.prefixes[0].site,
+            data,
+            register[5][0],
+            register[0],
+            0.0,
+            path if has_path else None,
+        )
+        assert verdict is Verdict.ACCEPTED
+
+    def told_over_udp(self) -> list[int]:
+        """Return the numbers of the xTRs told, each of the one EID-prefix, and forget them."""
+        told, self.told = self.told, []
+        for lease, table, key in told:
+            assert lease.path is not None
+            self.assertEqual(str(eid_of_key(table, key)), _EID)
+        return [lease.ids[15] for lease, _table, _key in told]
+
+    def test_all_parts_that_asked_hear_of_the_merged_record(self) -> None:
+        """The maker too: it is not what it registered."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=MERGE)
+        self.assertEqual(self.read(), [[self.one(1, 2)], [], []])
+        self.c.register(self.one(3), flags=M | MERGE)
+        self.assertEqual(self.read(), [[self.one(1, 2, 3)], [], [self.one(1, 2, 3)]])
+
+    def test_with_the_ids_of_the_last_valid_registration(self) -> None:
+        """Whoever reads."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=M | MERGE)
+        for xtr in (self.a, self.b):
+            self.assertEqual(xtr.read(), [(self.b.etr.ids, self.one(1, 2))])
+
+    def test_the_maker_hears_nothing_where_it_said_it_all(self) -> None:
+        """The merged record is what it registered."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(1, 2), flags=M | MERGE)
+        self.assertEqual(self.read(), [[self.one(1, 2)], [], []])
+
+    def test_the_maker_hears_what_others_know_already(self) -> None:
+        """Its part adds nothing; it can't know that."""
+        self.a.register(self.one(1, 2), flags=M | MERGE)
+        self.b.register(self.one(2), flags=M | MERGE)
+        self.assertEqual(self.read(), [[], [self.one(1, 2)], []])
+
+    def test_a_repeated_part_tells_nobody(self) -> None:
+        """Nothing has changed."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=M | MERGE)
+        self.read()
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=M | MERGE)
+        self.assertEqual(self.read(), [[], [], []])
+
+    def test_who_asks_only_now_is_told(self) -> None:
+        """Other flags, the same RLOCs."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=MERGE)
+        self.read()
+        self.b.register(self.one(2), flags=M | MERGE)
+        self.assertEqual(self.read(), [[], [self.one(1, 2)], []])
+
+    def test_the_remaining_parts_hear_of_a_withdrawal(self) -> None:
+        """Not who withdrew; nobody where it changes nothing."""
+        for xtr, number in ((self.a, 1), (self.b, 2), (self.c, 2)):
+            xtr.register(self.one(number), flags=M | MERGE)
+        self.read()
+        self.c.register(self.one(ttl=0))
+        self.assertEqual(self.read(), [[], [], []])
+        self.b.register(self.one(ttl=0))
+        self.assertEqual(self.read(), [[self.one(1)], [], []])
+
+    def test_who_withdrew_hears_what_is_left_where_it_covers_it(self) -> None:
+        """It may think that nothing is there."""
+        self.a.register(record(ANY_IPV4))
+        self.a.register(self.one(1), flags=MERGE)
+        self.b.register(self.one(2), flags=MERGE)
+        self.read()
+        self.a.register(self.one(ttl=0))
+        self.assertEqual(self.read(), [[self.one(2)], [], []])
+
+    def test_the_remaining_parts_hear_of_an_expiry(self) -> None:
+        """Of a lost session's part."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=M | MERGE)
+        self.over_udp(9, self.one(9))
+        self.read()
+        self.told.clear()
+        assert self.a.lease is not None
+        self.server.news.detach(self.a.lease)
+        self.server.registrar.lose(self.a.lease, 0.0)
+        self.server.registrar.expire(182.0)
+        self.assertEqual(self.b.read(), [(self.b.etr.ids, self.one(2))])
+
+    def test_a_covering_merged_registration_hears_of_more_specifics(self) -> None:
+        """All its parts that asked, except the maker."""
+        everything = record(ANY_IPV4)
+        self.a.register(everything, flags=M | MERGE)
+        self.b.register(everything, flags=MERGE)
+        self.c.register(everything, flags=M | MERGE)
+        self.read()
+        self.c.register(self.one(3))
+        self.assertEqual(self.read(), [[self.one(3)], [], []])
+
+    def test_all_that_are_replaced_hear(self) -> None:
+        """By one without the a bit, even with the same RLOCs; where they asked."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(2), flags=MERGE)
+        self.over_udp(9, self.one(9))
+        self.read()
+        self.told.clear()
+        self.c.register(self.one(1, 2, 9), flags=M)
+        self.assertEqual(self.read(), [[self.one(1, 2, 9)], [], []])
+        self.assertEqual(self.told_over_udp(), [9])
+
+    def test_who_drops_the_bit_replaces_the_others(self) -> None:
+        """They hear, though the RLOCs stay."""
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.b.register(self.one(1), flags=M | MERGE)
+        self.read()
+        self.a.register(self.one(1), flags=M)
+        self.assertEqual(self.read(), [[], [self.one(1)], []])
+
+    def test_parts_over_udp_are_told_by_map_notify(self) -> None:
+        """Not the maker: its own Map-Notify says it. Not where M or the path is missing."""
+        self.over_udp(7, self.one(7))
+        self.over_udp(8, self.one(8), MERGE)
+        self.assertEqual(self.told_over_udp(), [7])
+        self.over_udp(9, self.one(9), has_path=False)
+        self.assertEqual(self.told_over_udp(), [7])
+        self.a.register(self.one(1), flags=M | MERGE)
+        self.assertEqual(self.told_over_udp(), [7])
+        self.assertEqual(self.read(), [[self.one(1, 7, 8, 9)], [], []])
+        self.over_udp(8, self.one(ttl=0))
+        self.assertEqual(self.told_over_udp(), [7])
+        self.over_udp(7, self.one(77))
+        self.assertEqual(self.told_over_udp(), [])
+
+    def test_a_session_is_preferred(self) -> None:
+        """Of the same xTR, whose registration came over UDP."""
+        self.over_udp(1, self.one(7))
+        self.b.register(self.one(2), flags=MERGE)
+        self.assertEqual(self.read(), [[self.one(2, 7)], [], []])
+        self.assertEqual(self.told, [])
+
+    def test_the_replaced_xtr_is_told_over_udp(self) -> None:
+        """Mobility: it has moved to where the session is, or another UDP source."""
+        self.over_udp(7, self.one(7), M)
+        self.a.register(self.one(1), flags=M)
+        self.assertEqual(self.told_over_udp(), [7])
+        self.over_udp(8, self.one(8), M)
+        self.assertEqual(self.told_over_udp(), [])
+        self.assertEqual(self.read(), [[self.one(8)], [], []])
+        self.over_udp(7, self.one(7), M)
+        self.assertEqual(self.told_over_udp(), [8])
+        self.over_udp(9, self.one(9), 0)
+        self.assertEqual(self.told_over_udp(), [7])
+        self.over_udp(7, self.one(7), M)
+        self.assertEqual(self.told_over_udp(), [])
+
+    def test_ends_and_more_specifics_are_not_told_over_udp(self) -> None:
+        """Only what an xTR registers or has lost to another."""
+        self.over_udp(7, record(ANY_IPV4), M)
+        self.over_udp(8, self.one(8), M)
+        self.over_udp(8, self.one(8, 9), M)
+        self.over_udp(8, self.one(ttl=0), M)
+        self.over_udp(8, self.one(8), M)
+        self.server.registrar.expire(182.0)
+        self.assertIsNone(self.server.at(_EID))
+        self.assertEqual(self.told, [])
+
+    def test_nobody_need_tell_over_udp(self) -> None:
+        """Where sessions are all there is."""
+        self.server.news = Publisher()
+        self.over_udp(7, self.one(7), M)
+        self.over_udp(8, self.one(8), M)
+        self.assertEqual(self.told, [])
+
+
+class NewsRecordTests(SynchronousTestCase):
+    """What is told of an EID-prefix."""
+
+    def test_as_it_is_now(self) -> None:
+        """Or TTL 0 when it is gone."""
+        table = EidTable(0, 1)
+        key = 1 << 16 | 0x0A01
+        self.assertEqual(news_record(table, key), record(_EID, ttl=0))
+        lease = Lease(Xtr("office", b"", b""), "TCP", "there", is_live=True)
+        table.put(16, key, Registration(record(_EID), lease, 0, 0.0, None))
+        self.assertEqual(news_record(table, key), record(_EID))
 
 
 class EidOfKeyTests(SynchronousTestCase):

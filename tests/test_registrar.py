@@ -6,17 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lispmsrt.mapping import registrar
-from lispmsrt.mapping.database import Lease, Xtr
+from lispmsrt.mapping import merging, soft_state
+from lispmsrt.mapping.database import Lease, Registration, UdpPath, Xtr
+from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.policy import judge
 from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import Identity, Verdict
+from lispmsrt.wire.authentication import Coverage
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.map_register import RegisterFlag
 from tests.builders import (
     ANY_IPV4,
     KEY,
+    MERGE,
     OTHER_KEY,
     SHA1_KEY,
     Etr,
@@ -74,6 +77,7 @@ class RegistrarCase(SynchronousTestCase):
         flags: int = 0,
         now: float = 0.0,
         verdict: Verdict = _ACCEPTED,
+        path: UdpPath | None = None,
     ) -> None:
         """Register over UDP."""
         data, start, end, register = span_of(etr.map_register(one, flags=flags))
@@ -81,7 +85,7 @@ class RegistrarCase(SynchronousTestCase):
         assert isinstance(identity, Identity)
         xtr = Xtr(identity.site.name, identity.ids, b"" if identity.ids else etr.source[0])
         found = self.registrar.enter_over_udp(
-            xtr, "here", identity.site, data, register[5][0], register[0], now
+            xtr, "here", identity.site, data, register[5][0], register[0], now, path
         )
         self.assertIs(found, verdict)
 
@@ -103,8 +107,10 @@ class RegistrarCase(SynchronousTestCase):
         self.assertTrue(deadline <= found <= deadline + 1, f"it ends at {found}")
 
     def assert_consistent(self) -> None:
-        """Every registration is held by its lease, and counted."""
-        registrations = list(self.registrar.database.registrations())
+        """Every registration, or part of one, is held by its lease, and counted."""
+        registrations = [
+            part for one in self.registrar.database.registrations() for part in parts_of(one)
+        ]
         for one in registrations:
             self.assertIn(one, one.lease.held)
         self.assertEqual(self.registrar._count, len(registrations))
@@ -469,13 +475,26 @@ class UdpTests(RegistrarCase):
         self.assertEqual(len(self.registrar._over_udp), 1)
         self.assert_consistent()
 
+    def test_the_path_is_that_of_the_newest_map_register(self) -> None:
+        """For Map-Notifies that nobody asked for; a session has none."""
+        paths = [
+            UdpPath((etr_source, port), KEY.key(), 32, Coverage.WHOLE_MESSAGE, True)
+            for etr_source, port in ((b"\xc0\0\2\1", 4342), (b"\xc0\0\2\2", 4343))
+        ]
+        for path in paths:
+            self.over_udp(Etr(), record(_EID), path=path)
+            self.assertIs(self.server.holder(_EID).path, path)
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.assertIsNone(self.server.holder(_EID).path)
+
 
 class LossTests(RegistrarCase):
     """After a session."""
 
     def test_a_large_one_ends_in_portions(self) -> None:
         """So that nobody else waits; and it does end."""
-        self.patch(registrar, "EXPIRY_BATCH", 4)
+        self.patch(soft_state, "EXPIRY_BATCH", 4)
         etr, lease = self.session()
         for number in range(10):
             self.register(etr, lease, record(f"10.{number}.0.0/16"))
@@ -487,6 +506,57 @@ class LossTests(RegistrarCase):
         self.assertEqual((len(self.registrar.database), portions > 2), (0, True))
         self.assert_consistent()
 
+    def in_the_wheel(self) -> int:
+        """Count what is watched, sessions not counted."""
+        buckets = self.registrar._soft_state._wheel._buckets.values()
+        return sum(isinstance(one, Registration) for bucket in buckets for one in bucket)
+
+    def test_what_is_no_more_leaves_the_wheel_at_once(self) -> None:
+        """Whoever changes one EID-prefix all the time fills no memory with it."""
+        one, other = Etr(), Etr("192.0.2.2", xtr_id=2)
+        for number in range(40):
+            flags = (0, T, MERGE)[number % 3]
+            ttl = (1, 1440, 0xFFFFFFFF)[number % 7 % 3]
+            now = float(number)
+            self.over_udp(
+                one, record(_EID, locator(priority=number), ttl=ttl), flags=flags, now=now
+            )
+            self.over_udp(
+                one, record(_EID, locator(priority=number), ttl=ttl), flags=flags, now=now
+            )
+            self.over_udp(other, record(_EID, locator(priority=number)), flags=flags, now=now)
+            self.assertLessEqual(self.in_the_wheel(), 2)
+            if number % 4 == 0:
+                self.over_udp(other, record(_EID, ttl=0), now=now)
+                self.over_udp(one, record(_EID, ttl=0), now=now)
+                self.assertEqual(self.in_the_wheel(), 0)
+        self.assert_consistent()
+
+    def test_what_was_confirmed_leaves_the_wheel_too(self) -> None:
+        """Its deadline has moved, and its place has not."""
+        etr = Etr()
+        for number in range(20):
+            now = 10.0 * number
+            one = record(_EID, locator(priority=number))
+            for late in (0.0, 3.25, 6.5):
+                self.over_udp(etr, one, now=now + late)
+            self.assertEqual(self.in_the_wheel(), 1)
+
+    def test_what_a_session_takes_over_leaves_the_wheel(self) -> None:
+        """It has no clock there; it gets one when the session is lost and UDP goes on."""
+        etr, lease = self.session()
+        for number in range(20):
+            now = 5.0 * number
+            one = record(_EID, locator(priority=number))
+            self.over_udp(etr, one, now=now)
+            self.assertEqual(self.in_the_wheel(), 1)
+            self.register(etr, lease, one, now=now + 1)
+            self.assertEqual(self.in_the_wheel(), 0)
+            self.registrar.lose(lease, now + 2)
+            self.over_udp(etr, one, now=now + 3)
+            self.assertEqual(self.in_the_wheel(), 1)
+            etr, lease = self.session()
+
     def test_what_is_replaced_leaves_the_wheel_in_time(self) -> None:
         """Though its record TTL was its timeout, and is years."""
         etr = Etr()
@@ -494,7 +564,7 @@ class LossTests(RegistrarCase):
             one = record(_EID, locator(priority=number), ttl=0xFFFFFFF)
             self.over_udp(etr, one, flags=RegisterFlag.USE_TTL, now=float(number))
         self.registrar.expire(300.0)
-        self.assertEqual(sum(map(len, self.registrar._wheel._buckets.values())), 1)
+        self.assertEqual(sum(map(len, self.registrar._soft_state._wheel._buckets.values())), 1)
         self.assertIsNotNone(self.server.at(_EID))
 
     def test_three_minutes_after_loss(self) -> None:
@@ -621,6 +691,261 @@ class LossTests(RegistrarCase):
         self.assertIsNone(self.server.at(_EID))
 
 
+class MergeTests(RegistrarCase):
+    """Several xTRs with the a bit (RFC 9301 §5.6)."""
+
+    def setUp(self) -> None:
+        """Two sessions, and the records of three xTRs."""
+        super().setUp()
+        (self.etr_a, self.a), (self.etr_b, self.b) = self.session(1), self.session(2)
+        self.etr_c = Etr(xtr_id=3)
+
+    def one(self, *numbers: int, ttl: int = 1440) -> bytes:
+        """Return a record with these RLOCs."""
+        return record(_EID, *(locator(f"192.0.2.{number}") for number in numbers), ttl=ttl)
+
+    def merge(self, number: int, *rlocs: int, flags: int = 0, now: float = 0.0) -> Verdict:
+        """Register with the a bit on session 1 or 2."""
+        etr, lease = ((self.etr_a, self.a), (self.etr_b, self.b))[number - 1]
+        return self.register(etr, lease, self.one(*rlocs), flags=flags | MERGE, now=now)
+
+    def assert_merged(self, *numbers: int) -> None:
+        """These RLOCs are registered, and all agrees."""
+        found = self.server.at(_EID)
+        record_now = found.record if found is not None else None
+        self.assertEqual(record_now, self.one(*numbers) if numbers else None)
+        key = 1 << 16 | 0x0A01
+        self.assertEqual(self.registrar.registered_record(0, 1, key), record_now)
+        if self.server.changes:
+            self.assertIs(self.server.changes[-1].after, found)
+        self.assert_consistent()
+
+    def test_sessions_and_udp(self) -> None:
+        """All of them; each has its part withdrawn alone."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.assert_merged(1, 2)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE)
+        self.assert_merged(1, 2, 3)
+        self.assertEqual(self.server.holder(_EID).transport, "UDP")
+        self.assertEqual((len(self.registrar.database), self.registrar._count), (1, 3))
+        self.register(self.etr_a, self.a, record(_EID, ttl=0))
+        self.assert_merged(2, 3)
+        self.assertIs(self.server.changes[-1].by, self.a)
+        self.over_udp(self.etr_c, record(_EID, ttl=0))
+        self.assert_merged(2)
+        self.assertEqual(self.server.at(_EID), next(iter(self.b.held)))
+        self.register(self.etr_b, self.b, record(_EID, ttl=0))
+        self.assert_merged()
+        self.assertEqual(self.registrar.counters["withdrawn"], 3)
+
+    def test_one_without_the_bit_replaces_all(self) -> None:
+        """And is replaced by the next one, with it or not."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.over_udp(self.etr_c, self.one(3))
+        self.assert_merged(3)
+        self.assertEqual((self.a.held, self.b.held), ({}, {}))
+        self.merge(1, 1)
+        self.assert_merged(1)
+        self.assertEqual(self.registrar._over_udp, {})
+
+    def test_the_same_xtr_drops_and_takes_up_the_bit(self) -> None:
+        """Dropping it ends all other parts."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.register(self.etr_a, self.a, self.one(1))
+        self.assert_merged(1)
+        self.merge(1, 1)
+        self.assert_merged(1)
+        self.merge(2, 2)
+        self.assert_merged(1, 2)
+
+    def test_ones_own_part_is_replaced(self) -> None:
+        """On the session, and by the session what came over UDP."""
+        self.over_udp(self.etr_a, self.one(1), flags=MERGE)
+        self.merge(2, 2)
+        self.merge(1, 7)
+        self.assert_merged(2, 7)
+        self.assertEqual(self.registrar._over_udp, {})
+        self.assertIsNone(self.ends())
+
+    def test_an_equal_part_is_no_change(self) -> None:
+        """On a session and over UDP."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE)
+        count = len(self.server.changes)
+        self.merge(1, 1)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE, now=100.0)
+        self.assertEqual(len(self.server.changes), count)
+        self.registrar.expire(200.0)
+        self.assert_merged(1, 2, 3)
+
+    def test_a_part_that_looks_like_the_whole_is_no_confirmation(self) -> None:
+        """A run of like Registrations must not take the one for the other."""
+        like = record("10.2.0.0/16", locator("192.0.2.1"), locator("192.0.2.2"))
+        self.register(self.etr_b, self.b, like, flags=MERGE)
+        self.merge(1, 1)
+        self.merge(2, 2)
+        message = self.etr_b.map_register(self.one(1, 2), flags=MERGE)
+        frames = [(17, 1, 0, len(message))]
+        self.assertEqual(self.registrar.register_run(self.b, message, frames, 0, 0.0), [])
+        self.merge(2, 1, 2)
+        self.register(self.etr_a, self.a, record(_EID, ttl=0))
+        self.assert_merged(1, 2)
+
+    def test_a_lost_session_loses_its_part_in_time(self) -> None:
+        """The others stay; confirmation over UDP keeps it."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.registrar.lose(self.a, 0.0)
+        self.registrar.expire(179.0)
+        self.assert_merged(1, 2)
+        found = self.server.at(_EID)
+        assert found is not None
+        self.assertIsNone(found.expires)
+        self.over_udp(self.etr_a, self.one(1), flags=MERGE, now=179.0)
+        self.registrar.expire(182.0)
+        self.assert_merged(1, 2)
+        self.registrar.expire(361.0)
+        self.assert_merged(2)
+        self.assertEqual(self.registrar.counters["expired"], 1)
+        self.assertIsNone(self.server.changes[-1].by)
+
+    def test_soft_state_ends_part_by_part(self) -> None:
+        """The T bit is each one's own."""
+        self.over_udp(self.etr_a, self.one(1, ttl=1), flags=MERGE | T)
+        self.over_udp(self.etr_b, self.one(2), flags=MERGE)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE, now=50.0)
+        for now, numbers in ((61.5, (2, 3)), (182.0, (3,)), (232.0, ())):
+            self.registrar.expire(now)
+            self.assert_merged(*numbers)
+
+    def test_the_lease_is_that_of_the_newest_part(self) -> None:
+        """Also when another one of its xTR takes over, or the newest is gone."""
+        self.merge(1, 1)
+        self.over_udp(self.etr_b, self.one(2), flags=MERGE)
+        self.merge(2, 2)
+        self.assertIs(self.server.holder(_EID), self.b)
+        self.register(self.etr_b, self.b, record(_EID, ttl=0))
+        self.assertIs(self.server.holder(_EID), self.a)
+
+    def test_no_demotion_of_a_part(self) -> None:
+        """Over UDP the same xTR changes nothing, with the a bit or without."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        for one, flags in ((self.one(7), MERGE), (self.one(1), 0), (self.one(7, ttl=0), MERGE)):
+            self.over_udp(self.etr_a, one, flags=flags)
+            self.assert_merged(1, 2)
+        self.assertEqual(self.registrar._over_udp, {})
+
+    def test_who_has_no_id_joins_no_live_session_over_udp(self) -> None:
+        """Its Map-Registers could be another's. Among soft state it may."""
+        anonymous = Etr(xtr_id=None)
+        self.merge(1, 1)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE)
+        self.over_udp(anonymous, self.one(9), flags=MERGE, verdict=Verdict.OTHER)
+        self.assert_merged(1, 3)
+        self.register(self.etr_a, self.a, record(_EID, ttl=0))
+        self.over_udp(anonymous, self.one(9), flags=MERGE)
+        self.assert_merged(3, 9)
+        self.merge(1, 1)
+        self.over_udp(anonymous, self.one(9), flags=MERGE, now=1.0)
+        self.over_udp(anonymous, self.one(8), flags=MERGE, verdict=Verdict.OTHER)
+        self.assert_merged(1, 3, 9)
+        self.over_udp(anonymous, self.one(9, ttl=0))
+        self.assert_merged(1, 3)
+
+    def test_a_refusal_takes_out_ones_own_part(self) -> None:
+        """The other one stays."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        bad = self.etr_a.map_register(self.one(1), key=OTHER_KEY)
+        self.assertIs(self.registrar.register(self.a, *span_of(bad), 0.0), _BAD_AUTHENTICATION)
+        self.assert_merged(2)
+
+    def test_what_cannot_be_merged_is_refused_and_harms_nobody(self) -> None:
+        """Too many xTRs: reason 4; nothing of it stays."""
+        self.patch(merging, "MAX_PARTS", 2)
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE, verdict=Verdict.OTHER)
+        etr, lease = self.session(4)
+        verdict = self.register(etr, lease, self.one(4), flags=MERGE)
+        self.assertIs(verdict, Verdict.OTHER)
+        self.assert_merged(1, 2)
+        self.assertEqual(self.registrar.counters["refused, too many to merge"], 2)
+        self.assertEqual((lease.held, self.registrar._over_udp), ({}, {}))
+
+    def test_a_part_that_has_become_too_large_is_gone(self) -> None:
+        """On a session its ETR is told so; over UDP the one before lasts its time."""
+        self.patch(merging, "MAX_LOCATORS", 3)
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.assertIs(self.merge(2, 2, 3, 4), Verdict.OTHER)
+        self.assert_merged(1)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE)
+        self.over_udp(self.etr_c, self.one(3, 4, 5), flags=MERGE, verdict=Verdict.OTHER)
+        self.assert_merged(1, 3)
+
+    def test_parts_count_against_the_limit(self) -> None:
+        """What replaces others frees their room."""
+        self.server = MapServer(sites((self.office, ANY_IPV4)), max_registrations=2)
+        self.registrar = self.server.registrar
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.over_udp(self.etr_c, self.one(3), flags=MERGE, verdict=Verdict.OTHER)
+        self.assertEqual(self.registrar.counters["refused, database full"], 1)
+        self.over_udp(self.etr_c, self.one(3))
+        self.assert_merged(3)
+        self.assertEqual(self.registrar._count, 1)
+
+    def test_another_configuration_takes_parts(self) -> None:
+        """Those whose RLOCs are not allowed now."""
+        self.merge(1, 1)
+        self.merge(2, 200)
+        self.over_udp(self.etr_c, self.one(201), flags=MERGE)
+        strict = site("office", allowed=("192.0.2.0/25",))
+        self.registrar.reconfigure(sites((strict, ANY_IPV4)))
+        (withdrawals,) = self.registrar.reexamine()
+        found = [(one.lease.transport, one.record, one.reason) for one in withdrawals]
+        self.assertEqual(
+            found,
+            [("TCP", self.one(200), _BAD_LOCATORS), ("UDP", self.one(201), _BAD_LOCATORS)],
+        )
+        self.assert_merged(1)
+
+    def test_another_site_takes_all(self) -> None:
+        """Whoever it registers for then merges with nobody's of before."""
+        self.merge(1, 1)
+        self.merge(2, 2)
+        self.registrar.reconfigure(sites((self.shop, ANY_IPV4)))
+        etr = Etr(xtr_id=5, key=OTHER_KEY)
+        self.over_udp(etr, self.one(5), flags=MERGE)
+        self.assert_merged(5)
+
+    def test_many_that_merge_end_in_smaller_portions(self) -> None:
+        """Each costs more."""
+        self.patch(soft_state, "EXPIRY_BATCH", 20)
+        for number in range(6):
+            for xtr_id in (1, 2, 3):
+                one = record(f"10.{number}.0.0/16", locator(f"192.0.2.{xtr_id}"))
+                self.over_udp(Etr(xtr_id=xtr_id), one, flags=MERGE)
+        portions, left = 1, 18
+        while self.registrar.expire(181.5):
+            portions += 1
+            self.assert_consistent()
+            self.assertLess(self.registrar._count, left)
+            left = self.registrar._count
+        self.assertEqual((len(self.registrar.database), self.registrar._count), (0, 0))
+        self.assertGreater(portions, 3)
+
+    def test_an_eid_that_nobody_registered(self) -> None:
+        """Has no record to acknowledge."""
+        self.assertIsNone(self.registrar.registered_record(0, 1, 1 << 16 | 0x0A01))
+
+
 class ReconfigureTests(RegistrarCase):
     """A changed configuration."""
 
@@ -708,7 +1033,7 @@ class RandomTests(RegistrarCase):
                 st.integers(1, 3),
                 st.integers(0, 2),
                 st.sampled_from((0, 1, 9)),
-                st.sampled_from((0, M, T)),
+                st.sampled_from((0, M, T, MERGE, MERGE | M)),
                 st.integers(0, 100),
             ),
             max_size=40,

@@ -34,6 +34,12 @@ class ExpiryWheel(Generic[Item]):
         else:
             bucket[item] = None
 
+    def discard(self, item: Item, deadline: float) -> None:
+        """Take ``item`` out of the bucket for ``deadline``, if that is where it is."""
+        bucket = self._buckets.get(int(deadline) + 1)
+        if bucket:
+            bucket.pop(item, None)
+
     def due(self, now: float, limit: int | None = None) -> list[Item]:
         """Take out everything whose second has come, or at most ``limit`` of it. The caller looks
         at the deadline that each item has by now.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from lispmsrt.mapping.database import Lease, Xtr
+from lispmsrt.mapping.database import Lease, UdpPath, Xtr
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
 from lispmsrt.wire.framing import Frame
@@ -58,8 +58,14 @@ class RegistersOverUdp(Identifies, Protocol):
         span: RecordSpan,
         word: int,
         now: float,
+        path: UdpPath | None = None,
     ) -> Verdict:
         """Register or withdraw one authentic record as soft state."""
+
+    def registered_record(self, instance_id: int, afi: int, key: int) -> bytes | None:
+        """Return what everybody is told of an EID-prefix, merged where it is; None when nobody
+        has registered it.
+        """
 
 
 class News(Protocol):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
+from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
 from lispmsrt.wire.records import MappingRecord, encode_record
 
-__all__ = ["MAX_PENDING", "Publisher", "eid_of_key"]
+__all__ = ["MAX_PENDING", "Publisher", "eid_of_key", "news_record"]
 
 MAX_PENDING = 65_536
 """EID-prefixes with news that one session may leave unread; with more it is better off starting
@@ -31,8 +32,9 @@ _WIDTHS = {int(Afi.IPV4): 32, int(Afi.IPV6): 128, int(Afi.MAC): 48}
 class Publisher:
     """Mark what changed, per session that asked; hand it out on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell_over_udp: Callable[[Lease, EidTable, int], None] | None = None) -> None:
         self.counters: Counter[str] = Counter()
+        self._tell_over_udp = tell_over_udp
         self._pending: dict[Xtr, dict[tuple[EidTable, int], None]] = {}
         self._wake: dict[Xtr, Callable[[], None]] = {}
         self._is_slow: dict[Xtr, Callable[[], bool]] = {}
@@ -73,20 +75,25 @@ class Publisher:
 
     def _changed(self, change: Change) -> None:
         table, length, key, before, after, by = change
-        made_by = after.lease if after is not None else by
-        if before is not None and after is not None and _is_same(before, after):
+        maker, gone, is_replaced, is_news, is_as_made = _weigh(before, after, by)
+        if not is_news and is_as_made:
             return
-        if before is not None and before.wants_notification:
+        for part in gone if is_news else ():
             # The xTR that this EID-prefix has left must hear of it.
-            self._mark(before.lease, table, key, made_by)
+            if part.wants_notification and part.lease.xtr != maker:
+                self._mark(part.lease, table, key, over_udp=is_replaced)
         # RFC 9735: a name is more specific than no other.
         for shorter in table.watching if table.afi != Afi.NAME else (length,):
             if shorter <= length:
                 covering = table.entries.get(key >> length - shorter)
-                if covering is None or covering is after:
+                if covering is None or (covering is after and before is None):
                     continue
-                if covering.wants_notification:
-                    self._mark(covering.lease, table, key, made_by)
+                for part in parts_of(covering):
+                    # Over UDP the maker's Map-Notify shows the merged RLOC-set (RFC 9301 §5.7).
+                    is_maker = part.lease.xtr == maker
+                    if part.wants_notification and (not is_as_made if is_maker else is_news):
+                        reaches = covering is after and not is_maker
+                        self._mark(part.lease, table, key, over_udp=reaches)
 
     def take(self, lease: Lease, limit: int) -> list[bytes] | None:
         """Return at most ``limit`` pieces of news, each the data of a Mapping Notification.
@@ -107,10 +114,12 @@ class Publisher:
         """Whether :meth:`take` has something."""
         return bool(self._pending.get(lease.xtr))
 
-    def _mark(self, lease: Lease, table: EidTable, key: int, made_by: Lease | None) -> None:
+    def _mark(self, lease: Lease, table: EidTable, key: int, *, over_udp: bool) -> None:
         xtr = lease.xtr
         wake = self._wake.get(xtr)
-        if wake is None or (made_by is not None and made_by.xtr == xtr):
+        if wake is None:
+            if over_udp and lease.path is not None and self._tell_over_udp is not None:
+                self._tell_over_udp(lease, table, key)
             return
         pending = self._pending.setdefault(xtr, {})
         # Names only, and no more than there are registrations: who reads may have as many.
@@ -126,9 +135,28 @@ class Publisher:
             wake()
 
 
-def _is_same(before: Registration, after: Registration) -> bool:
-    """Whether the mapping is what it was, though registered with other flags."""
-    return before.record == after.record and before.lease.xtr == after.lease.xtr
+def _weigh(
+    before: Registration | None, after: Registration | None, by: Lease | None
+) -> tuple[Xtr | None, Sequence[Registration], bool, bool, bool]:
+    """Return who made a change, the parts whose xTRs are no longer there, whether they were
+    replaced, whether it is news, and whether it is as the maker said.
+
+    The last is wrong where others' parts make the mapping another: then the maker is told too.
+    """
+    if before is None or after is None:
+        made_by = after.lease if after is not None else by
+        maker = made_by.xtr if made_by is not None else None
+        return maker, parts_of(before), False, True, True
+    was, now = parts_of(before), parts_of(after)
+    there = {part.lease.xtr for part in now}
+    gone = [part for part in was if part.lease.xtr not in there]
+    is_news = before.record != after.record
+    new = now[-1]
+    if new not in was:
+        is_replaced = bool(gone)
+        is_as_made = after.record == new.record
+        return new.lease.xtr, gone, is_replaced, is_news or is_replaced, is_as_made
+    return by.xtr if by is not None else None, gone, False, is_news, by is None
 
 
 def eid_of_key(table: EidTable, key: int) -> EidPrefix:
@@ -141,7 +169,14 @@ def eid_of_key(table: EidTable, key: int) -> EidPrefix:
 
 
 def _news(table: EidTable, key: int) -> bytes:
-    registration: Registration | None = table.entries.get(key)
+    registration = table.entries.get(key)
+    ids = registration.lease.xtr.ids if registration is not None else b""
+    return (ids or _NO_IDS) + news_record(table, key)
+
+
+def news_record(table: EidTable, key: int) -> bytes:
+    """Return the mapping as it is now, in wire form; with TTL 0 and no locators when it is gone."""
+    registration = table.entries.get(key)
     if registration is None:
-        return _NO_IDS + encode_record(MappingRecord(eid_of_key(table, key), 0, ()))
-    return (registration.lease.xtr.ids or _NO_IDS) + registration.record
+        return encode_record(MappingRecord(eid_of_key(table, key), 0, ()))
+    return registration.record

@@ -1,4 +1,4 @@
-"""The one writer of the mapping database: policy first, then the database, then who must hear of
+"""The one way into the mapping database: policy first, then the database, then who must hear of
 the change.
 
 Registrations come from sessions and from UDP; both end in the same few lines. Times are monotonic
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
-from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
-from lispmsrt.mapping.expiry import ExpiryWheel
+from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, UdpPath, Xtr
+from lispmsrt.mapping.holdings import Holdings
 from lispmsrt.mapping.likeness import Likeness, Likenesses
+from lispmsrt.mapping.merging import MergeError, merging_work, part_of, parts_of, with_part
 from lispmsrt.mapping.policy import identify, judge
+from lispmsrt.mapping.reexamination import no_longer_allowed
 from lispmsrt.mapping.sites import Site, Sites
+from lispmsrt.mapping.soft_state import SoftState
 from lispmsrt.mapping.verdicts import Change, Identity, Verdict, Withdrawal
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
 from lispmsrt.wire.record_walk import RecordSpan, walk_records
-from lispmsrt.wire.records import NO_EXPIRY
 
 __all__ = ["MAX_REGISTRATIONS", "REGISTRATION_TIMEOUT", "Registrar"]
 
@@ -34,9 +35,6 @@ MAX_REGISTRATIONS = 4_000_000
 all.
 """
 
-EXPIRY_BATCH = 10_000
-"""Items, and registrations of one lost session, that are ended at one go: some 30 ms."""
-
 _KEPT_FLAGS = (
     RegisterFlag.PROXY_REPLY
     | RegisterFlag.SECURITY
@@ -47,9 +45,7 @@ _KEPT_FLAGS = (
 )
 _USE_TTL = RegisterFlag.USE_TTL
 
-
 ACCEPTED = Verdict.ACCEPTED
-NO_SITE = Verdict.NOT_A_VALID_SITE_EID_PREFIX
 BAD_LOCATORS = Verdict.LOCATOR_SET_NOT_ALLOWED
 OTHER = Verdict.OTHER
 
@@ -69,11 +65,12 @@ class Registrar:
         self.counters: Counter[str] = Counter()
         self._sites = sites
         self._on_changes = on_changes
-        self._timeout = timeout
         self._limit = limit
         self._count = 0
+        "registrations, each part of a merged one"
         self._over_udp: dict[Xtr, Lease] = {}
-        self._wheel: ExpiryWheel[Registration | Lease] = ExpiryWheel()
+        self._soft_state = SoftState(timeout)
+        self._holdings = Holdings(self._over_udp, self._soft_state.forget)
         self._flags: dict[int, int] = {}
         self._likenesses: dict[Lease, Likenesses] = {}
         "what accepted Registrations of a live session looked like"
@@ -111,8 +108,9 @@ class Registrar:
         if ttl and not identity.site.allows_locators(data[locators:record_end]):
             return self._refuse(lease, record, BAD_LOCATORS)
         verdict = self._enter(lease, data, record, register[0], now, None)
-        if verdict is ACCEPTED:
-            self._remember_likeness(lease, identity, data, start, end, register)
+        if verdict is not ACCEPTED:
+            return self._refuse(lease, record, verdict)
+        self._remember_likeness(lease, identity, data, start, end, register)
         return verdict
 
     def register_run(
@@ -163,14 +161,16 @@ class Registrar:
         """Let the next ones that are like this Registration go by :meth:`register_run`."""
         _at, _ttl, instance_id, afi, *_ = register[5][0]
         table = self.database.table(instance_id, afi)
-        flags = register[0] & _KEPT_FLAGS
-        flags = self._flags.setdefault(flags, flags)
+        flags = self._kept_flags(register[0])
         like = Likeness.of(
             data, start, end, register, self._sites, identity, table=table, flags=flags
         )
-        if like is None:
-            return
-        self._likenesses.setdefault(lease, Likenesses()).remember(end - start, like)
+        if like is not None:
+            self._likenesses.setdefault(lease, Likenesses()).remember(end - start, like)
+
+    def _kept_flags(self, word: int) -> int:
+        flags = word & _KEPT_FLAGS
+        return self._flags.setdefault(flags, flags)  # one int object for all
 
     # From a session or UDP, authentic and allowed by now
 
@@ -187,39 +187,97 @@ class Registrar:
         start, ttl, instance_id, afi, length, key, _locators, end = span
         table = self.database.table(instance_id, afi)
         if not ttl:
-            return self._withdraw(lease, table, length, key)
+            return self._withdraw(lease, table, key)
         record = data[start:end]
-        flags = word & _KEPT_FLAGS
-        flags = self._flags.setdefault(flags, flags)  # one int object for all
+        flags = self._kept_flags(word)
         current = table.entries.get(key)
-        if current is not None and (current.lease is lease or current.lease.xtr == lease.xtr):
-            if current.record == record and current.flags == flags:
-                return self._confirm(current, lease, now, deadline)
-            if current.lease.is_live and not lease.is_live:
+        own = part_of(current, lease)
+        if own is not None:
+            if own.record == record and own.flags == flags:
+                return self._confirm(table, key, own, lease, now, deadline)
+            if own.lease.is_live and not lease.is_live:
                 # docs/draft.rst, Arming 8: over UDP nobody demotes what the same xTR's live
                 # session holds.
                 return ACCEPTED
-        if current is not None and current.lease.is_live and _is_anonymous_over_udp(lease):
-            # docs/draft.rst, Arming 1: its messages could be another's, caught and sent again.
-            self.counters["refused, no xTR-ID against a live session"] += 1
+        part = Registration(record, lease, flags, now, deadline)
+        after = self._admit(current, part)
+        if after is None:
             return OTHER
-        registration = Registration(record, lease, flags, now, deadline)
-        if current is not None:
-            self._replace(table, length, key, registration)
-        elif self._count < self._limit:
-            table.put(length, key, registration)
-            self._count += 1
-        else:
-            self.counters["refused, database full"] += 1
-            return OTHER
-        lease.held[registration] = None
         if deadline is not None:
-            self._add_to_wheel(registration, deadline, now)
+            self._soft_state.add(part, deadline, now)
         elif flags & _USE_TTL:
             lease.uses_ttl = True
-        if self._on_changes is not None:
-            self._on_changes([Change(table, length, key, current, registration)])
+        self._tell(self._holdings.put(table, length, key, part, after))
         return ACCEPTED
+
+    def _admit(self, current: Registration | None, part: Registration) -> Registration | None:
+        """Return what is to stand in the place of ``current`` with ``part``; None refuses it."""
+        present = parts_of(current)
+        is_anonymous_over_udp = not part.lease.is_live and not part.lease.xtr.ids
+        if is_anonymous_over_udp and any(one.lease.is_live for one in present):
+            # docs/draft.rst, Arming 1: its messages could be another's, caught and sent again.
+            self.counters["refused, no xTR-ID against a live session"] += 1
+            return None
+        try:
+            after = with_part(current, part)
+        except MergeError as error:
+            self.counters[f"refused, {error}"] += 1
+            return None
+        growth = len(parts_of(after)) - len(present)
+        if growth > 0 and self._count + growth > self._limit:
+            self.counters["refused, database full"] += 1
+            return None
+        return after
+
+    def _confirm(
+        self,
+        table: EidTable,
+        key: int,
+        own: Registration,
+        lease: Lease,
+        now: float,
+        deadline: float | None,
+    ) -> Verdict:
+        """The same mapping again: at most its lease and its time change."""
+        holder = own.lease
+        if deadline is None:
+            self._soft_state.forget(own)
+            own.deadline = None
+        elif holder.is_live:
+            return ACCEPTED
+        else:
+            if own.deadline is None:
+                self._soft_state.add(own, deadline, now)
+            own.deadline = deadline
+        if holder is not lease:
+            self._holdings.hand_over(table, key, own, lease)
+            if own.flags & _USE_TTL:
+                lease.uses_ttl = True
+        return ACCEPTED
+
+    def _withdraw(self, lease: Lease, table: EidTable, key: int) -> Verdict:
+        own = part_of(table.entries.get(key), lease)
+        if own is None or (own.lease.is_live and not lease.is_live):
+            return ACCEPTED
+        self.counters["withdrawn"] += 1
+        self._end(table, key, own, lease)
+        return ACCEPTED
+
+    def _refuse(self, lease: Lease, span: RecordSpan, verdict: Verdict) -> Verdict:
+        """Answer a refusal, and take out what the session itself had registered there: its ETR
+        counts on nothing.
+        """
+        _start, _ttl, instance_id, afi, _length, key, *_ = span
+        own = part_of(self.database.exact(instance_id, afi, key), lease)
+        if own is not None and lease.is_live:
+            self._end(self.database.table(instance_id, afi), key, own, lease)
+        return verdict
+
+    def _tell(self, change: Change) -> None:
+        """Count what a change has added or taken, and let everybody hear of it."""
+        self._count += len(parts_of(change.after)) - len(parts_of(change.before))
+        if self._on_changes is not None:
+            self._on_changes([change])
 
     # From UDP
 
@@ -232,6 +290,7 @@ class Registrar:
         span: RecordSpan,
         word: int,
         now: float,
+        path: UdpPath | None = None,
     ) -> Verdict:
         """Register or withdraw one record as soft state, which lasts 180 s or the record TTL where
         T is set.
@@ -246,33 +305,26 @@ class Registrar:
         if lease is None:
             lease = Lease(xtr, "UDP", source, is_live=False)
         lease.source = source
-        ttl = span[1]
-        # RFC 9301 §5.6, T bit: the record TTL is the timeout.
-        lasts = 60.0 * ttl if word & _USE_TTL and ttl != NO_EXPIRY else self._timeout
-        verdict = self._enter(lease, data, span, word, now, now + lasts)
+        lease.path = path
+        deadline = now + self._soft_state.lasts(word, span[1])
+        verdict = self._enter(lease, data, span, word, now, deadline)
         if lease.held:
             self._over_udp[xtr] = lease
         return verdict
+
+    def registered_record(self, instance_id: int, afi: int, key: int) -> bytes | None:
+        """Return what everybody is told of an EID-prefix, merged where it is; None when nobody has
+        registered it.
+        """
+        registration = self.database.exact(instance_id, afi, key)
+        return registration.record if registration is not None else None
 
     # When a session ends
 
     def lose(self, lease: Lease, now: float) -> None:
         """Start the clock of everything that a session registered: the session is lost."""
-        lease.is_live = False
         self._likenesses.pop(lease, None)
-        if not lease.held:
-            return
-        lease.deadline = now + self._timeout
-        self._wheel.add(lease, lease.deadline)
-        if not lease.uses_ttl:
-            return
-        for registration in lease.held:
-            if not registration.flags & _USE_TTL:
-                continue
-            ttl = walk_records(registration.record, 0, len(registration.record), 1)[0][1]
-            if 60.0 * ttl < self._timeout:
-                registration.deadline = now + 60.0 * ttl
-                self._add_to_wheel(registration, registration.deadline, now)
+        self._soft_state.lose(lease, now)
 
     def renew(self, lease: Lease, now: float) -> Lease:
         """Demand that a live session confirms what it registered, within the time that a lost one
@@ -286,26 +338,20 @@ class Registrar:
 
     def next_expiry(self) -> float | None:
         """When :meth:`expire` may have something to do."""
-        return self._wheel.next_due()
+        return self._soft_state.next_due()
 
     def expire(self, now: float) -> bool:
-        """End what nobody confirmed in time; tell whether there is more to end at once.
+        """End what nobody confirmed in time; tell whether there is more to end at once."""
+        return self._soft_state.end(now, self._expire_part)
 
-        A lost session may have held a million: nobody else is to wait for these.
-        """
-        for item in self._wheel.due(now, EXPIRY_BATCH):
-            if isinstance(item, Lease):
-                for registration in list(islice(item.held, EXPIRY_BATCH)):
-                    self._expire_registration(registration)
-                if item.held:
-                    self._wheel.add(item, now - 1.0)
-            elif item in item.lease.held and item.deadline is not None:
-                if item.deadline > now:
-                    self._add_to_wheel(item, item.deadline, now)
-                else:
-                    self._expire_registration(item)
-        due = self._wheel.next_due()
-        return due is not None and due <= now
+    def _expire_part(self, part: Registration) -> int:
+        record = part.record
+        _start, _ttl, instance_id, afi, _, key, _, _ = walk_records(record, 0, len(record), 1)[0]
+        table = self.database.table(instance_id, afi)
+        work = merging_work(table.entries[key])
+        self.counters["expired"] += 1
+        self._end(table, key, part)
+        return work
 
     # When the configuration changes
 
@@ -317,128 +363,32 @@ class Registrar:
 
     def reexamine(self, batch: int = 1000) -> Iterator[list[Withdrawal]]:
         """Take out every registration that the sites in force would refuse; yield after each
-        ``batch`` looked at.
-
-        The database may change between batches.
+        ``batch`` looked at. The database may change between batches.
         """
         for table in list(self.database.tables.values()):
-            keys = list(table.entries)
-            for first in range(0, len(keys), batch):
-                yield [
-                    withdrawal
-                    for key in keys[first : first + batch]
-                    if (withdrawal := self._reexamine_one(table, key)) is not None
-                ]
+            withdrawals: list[Withdrawal] = []
+            looked = 0
+            for key in list(table.entries):
+                looked += merging_work(table.entries.get(key))
+                for part, reason in no_longer_allowed(self._sites, table, key):
+                    self.counters["withdrawn by configuration"] += 1
+                    self._end(table, key, part)
+                    withdrawals.append(Withdrawal(part.lease, part.record, reason))
+                if looked >= batch:
+                    yield withdrawals
+                    withdrawals, looked = [], 0
+            if looked:
+                yield withdrawals
 
-    def _reexamine_one(self, table: EidTable, key: int) -> Withdrawal | None:
-        registration = table.entries.get(key)
-        if registration is None:
-            return None
-        length = key.bit_length() - 1
-        lease = registration.lease
-        prefix = self._sites.match(table.instance_id, table.afi, length, key)
-        if prefix is None or prefix.site.name != lease.xtr.site:
-            reason = NO_SITE
-        else:
-            record = registration.record
-            locators = walk_records(record, 0, len(record), 1)[0][6]
-            if prefix.site.allows_locators(record[locators:]):
-                return None
-            reason = BAD_LOCATORS
-        self.counters["withdrawn by configuration"] += 1
-        self._remove(table, length, key, registration)
-        return Withdrawal(lease, registration.record, reason)
-
-    # The only lines that write
-
-    def _confirm(
-        self, registration: Registration, lease: Lease, now: float, deadline: float | None
-    ) -> Verdict:
-        """The same mapping again: at most its lease and its time change."""
-        holder = registration.lease
-        if deadline is None:
-            registration.deadline = None
-        elif holder.is_live:
-            return ACCEPTED
-        else:
-            if registration.deadline is None:
-                self._add_to_wheel(registration, deadline, now)
-            registration.deadline = deadline
-        if holder is not lease:
-            self._let_go(registration)
-            lease.held[registration] = None
-            registration.lease = lease
-            if registration.flags & _USE_TTL:
-                lease.uses_ttl = True
-        return ACCEPTED
-
-    def _replace(self, table: EidTable, length: int, key: int, registration: Registration) -> None:
-        """Put a registration where another one is, of the same xTR or not: without merge the
-        newest wins.
-        """
-        replaced = table.entries[key]
-        table.entries[key] = registration
-        if replaced.wants_notification != registration.wants_notification:
-            table.watch(length, 1 if registration.wants_notification else -1)
-        self._let_go(replaced)
-
-    def _withdraw(self, lease: Lease, table: EidTable, length: int, key: int) -> Verdict:
-        current = table.entries.get(key)
-        if current is None or current.lease.xtr != lease.xtr:
-            return ACCEPTED
-        if current.lease.is_live and not lease.is_live:
-            return ACCEPTED
-        self.counters["withdrawn"] += 1
-        self._remove(table, length, key, current, lease)
-        return ACCEPTED
-
-    def _add_to_wheel(self, registration: Registration, deadline: float, now: float) -> None:
-        # What is replaced stays in the wheel until it is found there: with a record TTL as its
-        # timeout that would be for years.
-        self._wheel.add(registration, min(deadline, now + self._timeout))
-
-    def _refuse(self, lease: Lease, span: RecordSpan, verdict: Verdict) -> Verdict:
-        """Answer a refusal, and take out what the session itself had registered there: its ETR
-        counts on nothing.
-        """
-        _start, _ttl, instance_id, afi, length, key, *_ = span
-        current = self.database.exact(instance_id, afi, key)
-        if current is not None and lease.is_live and current.lease.xtr == lease.xtr:
-            self._remove(self.database.table(instance_id, afi), length, key, current, lease)
-        return verdict
-
-    def _expire_registration(self, registration: Registration) -> None:
-        record = registration.record
-        _start, _ttl, instance_id, afi, length, key, *_ = walk_records(record, 0, len(record), 1)[0]
-        self.counters["expired"] += 1
-        self._remove(self.database.table(instance_id, afi), length, key, registration)
-
-    def _remove(
-        self,
-        table: EidTable,
-        length: int,
-        key: int,
-        registration: Registration,
-        by: Lease | None = None,
-    ) -> None:
-        table.remove(length, key)
-        self._let_go(registration)
-        self._count -= 1
-        if self._on_changes is not None:
-            self._on_changes([Change(table, length, key, registration, None, by)])
-
-    def _let_go(self, registration: Registration) -> None:
-        """Take a registration from its lease; of xTRs over UDP no empty lease is kept."""
-        lease = registration.lease
-        del lease.held[registration]
-        if not lease.held and self._over_udp.get(lease.xtr) is lease:
-            del self._over_udp[lease.xtr]
+    def _end(self, table: EidTable, key: int, part: Registration, by: Lease | None = None) -> None:
+        self._tell(self._holdings.remove(table, key, part, by))
 
 
 def _is_held(current: Registration, lease: Lease, record: bytes, flags: int) -> bool:
-    """Whether a live session holds exactly this already."""
-    return current.lease is lease and current.record == record and current.flags == flags
-
-
-def _is_anonymous_over_udp(lease: Lease) -> bool:
-    return not lease.is_live and not lease.xtr.ids
+    """Whether a live session holds exactly this already, and not as a part of something else."""
+    return (
+        current.lease is lease
+        and current.record == record
+        and current.flags == flags
+        and current.__class__ is Registration
+    )
