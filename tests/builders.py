@@ -338,7 +338,7 @@ class MapServer:
         self.control.receive_datagram(data, source or etr.source, now)
         return [
             Notify.read(answer, to, key or etr.key, covers_ids)
-            for answer, to in self.control.datagrams_to_send()
+            for answer, to in self.control.datagrams_to_send(now)
         ]
 
     def connect(self, address: str, now: float = 0.0, *proven: str) -> Peer:

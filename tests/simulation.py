@@ -149,6 +149,9 @@ class EtrHost:
         """Count."""
         self.rejections += 1
 
+    def taken_over(self, eid: bytes) -> None:
+        """Nobody asks here."""
+
     def mapping_notified(self, notification: MappingNotification) -> None:
         """Count."""
         self.notifications += 1
@@ -456,7 +459,7 @@ class Network:
             etr.control.receive_datagram(data, self.now)
             return
         self.server.control.receive_datagram(data, (etr.address, PORT), self.now)
-        for answer, (address, _port) in self.server.control.datagrams_to_send():
+        for answer, (address, _port) in self.server.control.datagrams_to_send(self.now):
             if not self.loses_to_etr:
                 self.datagrams.append((answer, self.etrs[address], False))
 

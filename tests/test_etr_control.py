@@ -91,6 +91,9 @@ class EtrControlCase(SynchronousTestCase):
     def rejected(self, wire: bytes, reason: int) -> None:
         """Only a session does."""
 
+    def taken_over(self, eid: bytes) -> None:
+        """Nobody asks here."""
+
     def mean(self, *texts: str, weight: int = 100, locators: int = 1) -> None:
         """Mean to register prefixes, and wait for them."""
         for text in texts:

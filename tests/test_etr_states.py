@@ -98,6 +98,10 @@ class _Outcomes:
         """Note it."""
         self.heard.append(("rejected", str(decode_eid_wire_form(eid)), reason))
 
+    def taken_over(self, eid: bytes) -> None:
+        """Note it."""
+        self.heard.append(("taken over", str(decode_eid_wire_form(eid))))
+
 
 class EtrCase(SynchronousTestCase):
     """Registrations, and the hand of a session that writes what is due."""
@@ -195,6 +199,41 @@ class StateTableTests(EtrCase):
             self.assertEqual(found, (_STATES[next_state], action), (state, event))
             walked += 1
         self.assertEqual(walked, 2 + 4 * 9)
+
+    def test_roamed_is_ours(self) -> None:
+        """Only what the application says, and an answer that shows otherwise, lead out of it."""
+        found = {pair: after for pair, after in TRANSITIONS.items() if EtrState.ROAMED in pair[:1]}
+        self.assertEqual(
+            found,
+            {
+                (EtrState.ROAMED, EtrEvent.CREATED_WHILE_DOWN): (
+                    EtrState.PERIODIC,
+                    EtrAction.REGISTER_OVER_UDP_NOW,
+                ),
+                (EtrState.ROAMED, EtrEvent.CREATED_WHILE_UP): (
+                    EtrState.ACK_WAIT,
+                    EtrAction.SEND_REGISTRATION,
+                ),
+                (EtrState.ROAMED, EtrEvent.DELETED): (EtrState.NO_STATE, EtrAction.NOTHING),
+                (EtrState.ROAMED, EtrEvent.ACK): (EtrState.PERIODIC, EtrAction.RESUME_UDP),
+            },
+        )
+
+    def test_what_is_taken_over_is_left_to_others(self) -> None:
+        """From Periodic and Stable; elsewhere something newer is on its way."""
+        for name, state in _STATES.items():
+            if name == "No state":
+                continue
+            self.setUp()
+            entry = self.bring(name)
+            roams = name in ("Periodic", "Stable")
+            self.assertEqual(self.registrations.roamed(entry.eid), roams, name)
+            self.assertEqual(self.registrations.is_roamed(entry.eid), roams, name)
+            heard = [event for event in self.outcomes.heard if event[0] == "taken over"]
+            self.assertEqual(len(heard), int(roams), name)
+            self.assertEqual(entry.state, EtrState.ROAMED if roams else state)
+            self.assertFalse(roams and entry.over_udp)
+        self.assertFalse(self.registrations.roamed(eid("10.9.0.0/16")))
 
     def happen(self, event: str, entry: EtrRegistration) -> None:
         """Let it happen."""

@@ -30,6 +30,7 @@ from tests.builders import (
     site,
     sites,
 )
+from tests.test_retransmission import signed
 
 _EID = "10.1.0.0/16"
 _LOOPBACK = "203.0.113.1"
@@ -486,6 +487,56 @@ class ReplayTests(ControlCase):
             self.server.hear(self.etr, self.etr.map_register(record(_EID)))
         message = self.etr.map_register(record(_EID), nonce=1, key=renamed)
         self.assertEqual(self.server.hear(Etr(key=renamed), message), [])
+
+
+class UnaskedTests(ControlCase):
+    """What does not begin with a Map-Register; more in test_map_notifies."""
+
+    def test_what_a_map_server_has_no_use_for_is_dropped(self) -> None:
+        """Map-Replies and Map-Notifies, RFC 9301 §8.3."""
+        for kind in (2, 4, 2):
+            self.assertEqual(self.server.hear(self.etr, bytes((kind << 4,)) + bytes(40)), [])
+        counters = self.server.control.counters
+        self.assertEqual(
+            (counters["Map-Replies dropped"], counters["Map-Notifies dropped"]), (2, 1)
+        )
+
+    def test_a_map_notify_ack_that_nobody_waits_for(self) -> None:
+        """Silence; what can't be read is counted as such."""
+        ack = signed(5, 77, record(_EID))
+        for data in (ack, ack[:-1], ack[:7]):
+            self.assertEqual(self.server.hear(self.etr, data), [])
+        self.assertEqual(self.server.control.counters["malformed datagrams"], 2)
+
+    def test_there_is_nothing_to_wait_for(self) -> None:
+        """But for an answer that has not been fetched."""
+        control = self.server.control
+        self.assertIsNone(control.next_timeout())
+        control.receive_datagram(self.etr.map_register(record(_EID)), self.etr.source, 0.0)
+        self.assertEqual(control.next_timeout(), float("-inf"))
+        self.assertEqual(len(control.datagrams_to_send(0.0)), 1)
+        self.assertIsNone(control.next_timeout())
+
+    def test_the_newest_path_is_kept_with_the_registration(self) -> None:
+        """Where Map-Notifies go, and how they are signed."""
+        for port, length in ((5000, 32), (5001, 16)):
+            source = (self.etr.source[0], port)
+            self.server.hear(
+                self.etr, self.etr.map_register(record(_EID), length=length), source=source
+            )
+            path = self.server.holder(_EID).path
+            assert path is not None
+            self.assertEqual((path.endpoint, path.length), (source, length))
+            self.assertTrue(path.mirrors_ids and path.key.has_same_secret(KEY.key()))
+
+    def test_a_replay_does_not_move_the_path(self) -> None:
+        """It would send Map-Notifies to whoever replays."""
+        message = self.etr.map_register(record(_EID))
+        self.server.hear(self.etr, message)
+        self.server.hear(self.etr, message, source=_ELSEWHERE)
+        path = self.server.holder(_EID).path
+        assert path is not None
+        self.assertEqual(path.endpoint, self.etr.source)
 
 
 class SoftStateTests(ControlCase):

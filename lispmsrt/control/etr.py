@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from lispmsrt.control.unsolicited import Unsolicited
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistration, EtrRegistrations
 from lispmsrt.mapping.etr_states import EtrState
-from lispmsrt.wire.authentication import Purpose
+from lispmsrt.wire.authentication import Coverage, Purpose
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.map_register import (
     MapRegisterSpan,
@@ -27,6 +28,7 @@ from lispmsrt.wire.map_register import (
 )
 from lispmsrt.wire.messages import ControlType, message_type
 from lispmsrt.wire.record_walk import EID_OFFSET
+from lispmsrt.wire.reliable_transport import MappingNotification
 
 __all__ = ["EtrControl", "EtrTimers", "SessionMode"]
 
@@ -93,7 +95,12 @@ class EtrControl:
         random: Random,
         timers: EtrTimers | None = None,
         on_leave_to_connect: Callable[[], None] = lambda: None,
+        on_mapping_notified: Callable[[MappingNotification], None] = lambda notification: None,
+        yields: bool = True,
     ) -> None:
+        """``yields`` is whether an EID-prefix that another xTR has taken over is left to it; the
+        application hears of it in any case.
+        """
         self.counters: Counter[str] = Counter()
         self.last_notify: float | None = None
         "when an authentic Map-Notify came last"
@@ -109,11 +116,19 @@ class EtrControl:
         self._sequence = 0
         self._prompt_at = float("-inf")
         self._unanswered: dict[int, _Unanswered] = {}
-        self._nonces: OrderedDict[int, list[bytes]] = OrderedDict()
-        "of Map-Registers whose Map-Notify has not come, with the records in them"
+        self._nonces: OrderedDict[int, list[bytes] | None] = OrderedDict()
+        "of Map-Registers, with the records in them; None once their Map-Notify has come"
         self._rearm_at: float | None = None
         self._leave_until = float("-inf")
         self._has_failed = False
+        self._unsolicited = Unsolicited(
+            registrations,
+            credentials,
+            counters=self.counters,
+            on_mapping_notified=on_mapping_notified,
+            is_being_registered=self._is_being_registered,
+            yields=yields,
+        )
 
     # Input
 
@@ -136,6 +151,10 @@ class EtrControl:
         """Send one Map-Register with the r bit at this time."""
         if self._rearm_at is None or at < self._rearm_at:
             self._rearm_at = at
+
+    def notified_on_session(self, notification: MappingNotification) -> None:
+        """Give way as over UDP: a Mapping Notification says who registers an EID-prefix now."""
+        self._unsolicited.told_on_session(notification.record)
 
     # Leave to connect
 
@@ -283,6 +302,11 @@ class EtrControl:
             entry.state is EtrState.NO_STATE for entry in entries
         )
 
+    def _is_being_registered(self, entry: EtrRegistration) -> bool:
+        return entry in self._registrations.prompt or any(
+            entry in unanswered.entries for unanswered in self._unanswered.values()
+        )
+
     def _flags(self) -> int:
         flags = RegisterFlag.WANT_MAP_NOTIFY
         # While its session is up an ETR clears r: with a session, r = 1 means that it restarted
@@ -311,32 +335,39 @@ class EtrControl:
 
     def _on_map_notify(self, data: bytes, now: float) -> None:
         notify = walk_map_notify(data)
-        if not self._is_authentic(data, notify):
+        coverage = self._coverage(data, notify)
+        if coverage is None:
             self.counters["Map-Notifies with authentication failures"] += 1
             return
         self.counters["Map-Notifies in"] += 1
-        word, nonce, *_, records, _records_end = notify
-        sent = self._nonces.pop(nonce, None)
+        word, nonce, *_, records, records_end = notify
+        sent = self._nonces.get(nonce)
         if sent is None:
             # Whoever replays an old Map-Notify gets neither a connection nor belief.
             self.counters["Map-Notifies unasked"] += 1
+            if nonce not in self._nonces:
+                ack = self._unsolicited.take(data, notify, coverage, now)
+                self._output += [ack] if ack is not None else []
             return
+        self._nonces[nonce] = None
         self._unanswered.pop(nonce, None)
         self.last_notify = now
+        self._unsolicited.identified(data[records_end:], coverage)
         if self._gives_leave(word):
             self._leave_until = now + self._timers.leave_lifetime
             self._on_leave_to_connect()
         for record in records:
             eid = data[record[0] + 5 : record[0] + 6] + data[record[0] + EID_OFFSET : record[6]]
             self._confirm(eid, sent, now)
+            self._unsolicited.answered(eid, data[record[0] : record[7]], sent)
 
-    def _is_authentic(self, data: bytes, notify: MapRegisterSpan) -> bool:
+    def _coverage(self, data: bytes, notify: MapRegisterSpan) -> Coverage | None:
+        """Return what the MAC covers; None when it is wrong."""
         _word, _nonce, key_id, algorithm_id, length, _records, records_end = notify
         key = self._credentials.key
         if (key_id, algorithm_id) != (key.key_id, key.algorithm_id):
-            return False
-        purpose = Purpose.MAP_NOTIFY
-        return key.verify(data, 0, records_end, len(data), length, purpose) is not None
+            return None
+        return key.verify(data, 0, records_end, len(data), length, Purpose.MAP_NOTIFY)
 
     def _gives_leave(self, word: int) -> bool:
         # K07 §4: what came while a session is up is not the new Map-Notify that its successor

@@ -2,17 +2,21 @@
 §8.2).
 
 Whatever can't be authenticated is met with silence and a counter. Other control messages are
-counted only: asking for mappings is the Map-Resolver's business.
+counted only: asking for mappings is the Map-Resolver's business. What ETRs are told unasked is in
+:mod:`lispmsrt.control.map_notifies`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
 
 from lispmsrt.control.arming import normalised
+from lispmsrt.control.map_notifies import MapNotifies
 from lispmsrt.control.nonces import NonceCheck, NonceMemory
-from lispmsrt.mapping.database import Xtr
+from lispmsrt.control.retransmission import Retransmissions
+from lispmsrt.mapping.database import Endpoint, UdpPath, Xtr
 from lispmsrt.mapping.interfaces import Arms, RegistersOverUdp
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
@@ -34,11 +38,17 @@ __all__ = ["Endpoint", "MapServerControl"]
 
 LISP_CONTROL_PORT = 4342
 
-Endpoint = tuple[bytes, int]
-"""A packed address and a UDP port."""
+MAX_MERGED_NOTIFY = 8192
+"""Octets of records up to which a Map-Notify tells merged ones: the answer to a Map-Register must
+not be many times its size.
+"""
 
 _MAX_SOURCE_TEXTS = 65_536
 _ACCEPTED = Verdict.ACCEPTED
+_NOT_FOR_A_MAP_SERVER = {
+    int(ControlType.MAP_REPLY): "Map-Replies dropped",
+    int(ControlType.MAP_NOTIFY): "Map-Notifies dropped",
+}
 
 
 class MapServerControl:
@@ -52,7 +62,14 @@ class MapServerControl:
         nonce_check: NonceCheck = NonceCheck.LENIENT,
         notify_to_control_port: bool = False,
         offers_sessions: bool = True,
+        retransmissions: Retransmissions | None = None,
+        notifies: MapNotifies | None = None,
+        acknowledge: Callable[[bytes, Endpoint, float], bool] | None = None,
     ) -> None:
+        """``retransmissions`` are those that ``notifies`` uses, and whoever else waits for
+        Map-Notify-Acks; this sends what is due there. ``acknowledge`` takes the Map-Notify-Acks in
+        their place, on their way there.
+        """
         self.counters: Counter[str] = Counter()
         self.nonces = NonceMemory(nonce_check)
         self._registrar = registrar
@@ -61,6 +78,9 @@ class MapServerControl:
         self._offers_sessions = offers_sessions
         self._output: list[tuple[bytes, Endpoint]] = []
         self._source_texts: dict[Endpoint, str] = {}
+        self._retransmissions = Retransmissions() if retransmissions is None else retransmissions
+        self._acknowledge = acknowledge or self._retransmissions.acknowledge
+        self._notifies = notifies
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take one datagram. Queues output."""
@@ -68,15 +88,33 @@ class MapServerControl:
             kind = message_type(data)
             if kind == ControlType.MAP_REGISTER:
                 self._on_map_register(data, source, now)
+            elif kind == ControlType.MAP_NOTIFY_ACK:
+                self._acknowledge(data, source, now)
             else:
-                self.counters[f"type {kind} not handled"] += 1
+                # RFC 9301 §8.3: a Map-Server drops Map-Replies.
+                what = _NOT_FOR_A_MAP_SERVER.get(kind, f"type {kind} not handled")
+                self.counters[what] += 1
         except WireError:
             self.counters["malformed datagrams"] += 1
 
-    def datagrams_to_send(self) -> list[tuple[bytes, Endpoint]]:
-        """Return what is to be sent now, and forget it."""
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
+        """Return what is to be sent now: answers, then what nobody asked for."""
         output, self._output = self._output, []
-        return output
+        if self._notifies is not None:
+            self._notifies.start_due(now)
+        return output + self._retransmissions.datagrams_to_send(now)
+
+    def next_timeout(self) -> float | None:
+        """When :meth:`datagrams_to_send` will have something, in monotonic seconds; the past is at
+        once.
+        """
+        if self._output:
+            return float("-inf")
+        waiting = self._notifies.next_timeout() if self._notifies is not None else None
+        due = self._retransmissions.next_timeout()
+        if waiting is None or due is None:
+            return due if waiting is None else waiting
+        return min(waiting, due)
 
     def _on_map_register(self, data: bytes, source: Endpoint, now: float) -> None:
         register = walk_map_register(data, 0, len(data))
@@ -99,13 +137,14 @@ class MapServerControl:
         if not self.nonces.is_fresh(xtr.site, who, register[1]):
             self._on_repeat(who, register[1], source, now)
             return
-        accepted = self._register(data, register, identity.site, xtr, source, now)
+        accepted = self._register(data, register, identity, xtr, source, now)
         if not accepted:
             self.counters["Map-Registers with no record accepted"] += 1
             return
         is_armed = self._arm(data, register[0], accepted, identity.site, xtr, source, now)
         if register[0] & (RegisterFlag.WANT_MAP_NOTIFY | RegisterFlag.RELIABLE_TRANSPORT):
-            notify = _map_notify(data, register, identity, accepted, is_armed)
+            records = self._records(data, register[0], accepted)
+            notify = _map_notify(data, register, identity, records, is_armed)
             self.nonces.keep_answer(xtr.site, who, register[1], source, now, notify)
             self._send(notify, source)
 
@@ -113,19 +152,38 @@ class MapServerControl:
         self,
         data: bytes,
         register: MapRegisterSpan,
-        site: Site,
+        identity: Identity,
         xtr: Xtr,
         source: Endpoint,
         now: float,
     ) -> list[RecordSpan]:
         enter = self._registrar.enter_over_udp
-        text = self._source_text(source)
-        word = register[0]
+        site, text, word = identity.site, self._source_text(source), register[0]
+        has_ids = bool(word & RegisterFlag.XTR_ID)
+        path = UdpPath(
+            self._notify_endpoint(source), identity.key, register[4], identity.coverage, has_ids
+        )
         return [
             record
             for record in register[5]
-            if enter(xtr, text, site, data, record, word, now) is _ACCEPTED
+            if enter(xtr, text, site, data, record, word, now, path) is _ACCEPTED
         ]
+
+    def _records(self, data: bytes, word: int, accepted: list[RecordSpan]) -> list[bytes]:
+        """Return what the Map-Notify tells: what was registered, or what it has become by merging.
+
+        RFC 9301 §5.7: whoever merges hears of the RLOCs of all.
+        """
+        records = [data[record[0] : record[7]] for record in accepted]
+        if not word & RegisterFlag.MERGE:
+            return records
+        size = sum(map(len, records))
+        for index, (_start, ttl, instance_id, afi, _length, key, *_) in enumerate(accepted):
+            merged = self._registrar.registered_record(instance_id, afi, key) if ttl else None
+            if merged is not None and size - len(records[index]) + len(merged) <= MAX_MERGED_NOTIFY:
+                size += len(merged) - len(records[index])
+                records[index] = merged
+        return records
 
     def _arm(
         self,
@@ -153,10 +211,12 @@ class MapServerControl:
     def _send(self, notify: bytes, source: Endpoint) -> None:
         """Queues output."""
         self.counters["Map-Notifies out"] += 1
+        self._output.append((notify, self._notify_endpoint(source)))
+
+    def _notify_endpoint(self, source: Endpoint) -> Endpoint:
         # RFC 9301 contradicts itself on the port (§5, §5.7, §8.2); most ETRs expect the one they
         # sent from.
-        port = LISP_CONTROL_PORT if self._notify_to_control_port else source[1]
-        self._output.append((notify, (source[0], port)))
+        return (source[0], LISP_CONTROL_PORT) if self._notify_to_control_port else source
 
     def _source_text(self, source: Endpoint) -> str:
         text = self._source_texts.get(source)
@@ -173,13 +233,13 @@ def _map_notify(
     data: bytes,
     register: MapRegisterSpan,
     identity: Identity,
-    accepted: list[RecordSpan],
+    records: list[bytes],
     is_armed: bool,
 ) -> bytes:
     word, nonce, _key_id, _algorithm_id, length, _records, records_end = register
     return write_map_notify(
         nonce=nonce,
-        records=[data[record[0] : record[7]] for record in accepted],
+        records=records,
         # RFC 9301 has no xTR-ID in a Map-Notify; deployed code mirrors it.
         ids=data[records_end:] if word & RegisterFlag.XTR_ID else b"",
         reliable_transport=is_armed,

@@ -8,18 +8,17 @@ for; it knows neither bytes on a wire nor time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
+from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.mapping.sites import eid_key
-from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.errors import WireError
-from lispmsrt.wire.record_walk import EID_OFFSET, walk_records
+from lispmsrt.wire.record_walk import EID_OFFSET
 from lispmsrt.wire.records import MappingRecord, encode_record
 from lispmsrt.wire.reliable_transport import (
-    RefreshScope,
     RegistrationRefresh,
     decode_eid_wire_form,
     eid_wire_form,
@@ -40,6 +39,7 @@ _NO_STATE = EtrState.NO_STATE
 _ACK_WAIT = EtrState.ACK_WAIT
 _STABLE = EtrState.STABLE
 _REJECTED = EtrState.REJECTED
+_ROAMED = EtrState.ROAMED
 _ACK = EtrEvent.ACK
 
 
@@ -51,6 +51,9 @@ class EtrOutcomes(Protocol):
 
     def rejected(self, eid: bytes, reason: int) -> None:
         """The Map-Server refuses, or has withdrawn, a registration."""
+
+    def taken_over(self, eid: bytes) -> None:
+        """Another xTR registers it now, and it is left to that one."""
 
 
 class EtrRegistration:
@@ -131,7 +134,7 @@ class EtrRegistrations:
         entry = self.entries.get(eid)
         if entry is None:
             entry = self.entries[eid] = EtrRegistration(eid, wire)
-        is_new = entry.state is _NO_STATE
+        is_new = entry.state is _NO_STATE or entry.state is _ROAMED
         is_changed = entry.record != wire
         entry.record = wire
         entry.is_awaited = entry.is_awaited or awaited
@@ -182,9 +185,21 @@ class EtrRegistrations:
 
     def refresh(self, refresh: RegistrationRefresh) -> None:
         """The Map-Server wants to hear again (§6.1.4)."""
-        event = EtrEvent.REFRESH_REJECTED if refresh.rejected_only else EtrEvent.REFRESH
-        for entry in self._in_scope(refresh):
-            self._apply(entry, event)
+        self.refresh_all(Refreshes([refresh]))
+
+    def refresh_all(self, refreshes: Refreshes) -> None:
+        """The Map-Server wants to hear again, as several Refreshes say."""
+        due = self.due
+        # What is due already becomes no more so: a Refresh that is repeated costs next to nothing.
+        if len(due) < len(self.entries):
+            for entry in [one for one in self.entries.values() if one not in due]:
+                self._refresh(entry, refreshes)
+
+    def refresh_one(self, eid: bytes, refreshes: Refreshes) -> None:
+        """Do for one EID wire form what :meth:`refresh_all` will do for all."""
+        entry = self.find(eid)
+        if entry is not None:
+            self._refresh(entry, refreshes)
 
     def acknowledged(self, eid: bytes) -> None:
         """An ACK came for an EID wire form."""
@@ -243,6 +258,10 @@ class EtrRegistrations:
             return
         if self.is_withdrawn_over_udp(entry):
             self._acknowledge(entry)
+        elif entry.state is _ROAMED and not self.session_is_up:
+            # Its last Map-Register crossed the news, and came after who had taken it over: by now
+            # it is the other one that is told to give way.
+            self._apply(entry, _ACK)
         elif entry.over_udp and is_final:
             self._tell(entry)
 
@@ -252,6 +271,24 @@ class EtrRegistrations:
         """
         if self.is_withdrawn_over_udp(entry):
             self._acknowledge(entry)
+
+    def roamed(self, eid: bytes) -> bool:
+        """Another xTR registers an EID-prefix now: leave it to that one until :meth:`register` says
+        otherwise; tell whether it was ours till now.
+        """
+        entry = self.find(eid)
+        if entry is None:
+            return False
+        was_ours = entry.state is not _ROAMED
+        self._apply(entry, EtrEvent.TAKEN_OVER)
+        if was_ours and entry.state is _ROAMED:
+            self._outcomes.taken_over(entry.eid)
+        return entry.state is _ROAMED
+
+    def is_roamed(self, eid: bytes) -> bool:
+        """Whether an EID-prefix is left to another xTR."""
+        entry = self.find(eid)
+        return entry is not None and entry.state is _ROAMED
 
     def is_withdrawn_over_udp(self, entry: EtrRegistration) -> bool:
         """Whether an entry is deleted, the Map-Server may not know yet, and no session tells it."""
@@ -303,12 +340,20 @@ class EtrRegistrations:
             case EtrAction.RESUME_UDP if not entry.over_udp:
                 entry.over_udp = True
                 self.resumed[entry] = None
+            case EtrAction.YIELD:
+                self._stop_udp(entry)
+                self._tell(entry)  # it was registered, though not for long
             case EtrAction.NOTHING if entry.state is _NO_STATE:
                 self._acknowledge(entry)
             case _:
                 # STOP_UDP waits for the first answer on the session (docs/draft.rst), and
                 # REGISTER_OVER_UDP_AGAIN has been done by who fired the timer.
                 pass
+
+    def _refresh(self, entry: EtrRegistration, refreshes: Refreshes) -> None:
+        event = refreshes.event_for(entry.record)
+        if event is not None:
+            self._apply(entry, event)
 
     def _apply_to_all(self, event: EtrEvent) -> None:
         for entry in self.entries.values():
@@ -377,35 +422,7 @@ class EtrRegistrations:
             entry.is_awaited = False
             self._outcomes.acknowledged(entry.eid)
 
-    def _in_scope(self, refresh: RegistrationRefresh) -> Iterator[EtrRegistration]:
-        everything = list(self.entries.values())
-        if refresh.scope == RefreshScope.EVERYTHING or refresh.eid is None:
-            yield from everything
-            return
-        wanted = refresh.eid
-        for entry in everything:
-            _start, _ttl, instance_id, afi, length, key, *_ = walk_records(
-                entry.record, 0, len(entry.record), 1
-            )[0]
-            if instance_id == wanted.instance_id and _covers(
-                refresh.scope, wanted, afi, length, key
-            ):
-                yield entry
-
 
 def _plain(eid: EidPrefix) -> EidPrefix:
     """Return it without an LCAF that only says instance ID 0."""
     return EidPrefix(eid.instance_id, eid.address, eid.length)
-
-
-def _covers(scope: int, wanted: EidPrefix, afi: int, length: int, key: int) -> bool:
-    if scope == RefreshScope.INSTANCE:
-        return True
-    if not isinstance(wanted.address, Address) or wanted.address.afi != afi:
-        return False
-    if scope == RefreshScope.FAMILY:
-        return True
-    _instance_id, _afi, wanted_length, wanted_key = eid_key(wanted)
-    if scope == RefreshScope.EXACT:
-        return key == wanted_key
-    return length >= wanted_length and key >> length - wanted_length == wanted_key

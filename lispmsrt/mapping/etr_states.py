@@ -19,6 +19,8 @@ class EtrState(enum.IntEnum):
     STABLE = 2
     ACK_WAIT = 3
     REJECTED = 4
+    ROAMED = 5
+    "ours: left to the xTR that has taken it over, until the application registers it again"
 
 
 class EtrEvent(enum.IntEnum):
@@ -35,6 +37,8 @@ class EtrEvent(enum.IntEnum):
     ACK = 8
     REJECTION = 9
     PERIODIC_TIMER = 10
+    TAKEN_OVER = 11
+    "the Map-Server says that another xTR registers it now (RFC 9301 §5.7)"
 
 
 class EtrAction(enum.IntEnum):
@@ -48,6 +52,7 @@ class EtrAction(enum.IntEnum):
     REGISTER_OVER_UDP_AGAIN = 5
     SEND_WITHDRAWAL = 6
     RESUME_UDP = 7
+    YIELD = 8
 
 
 _S, _E, _A = EtrState, EtrEvent, EtrAction
@@ -77,5 +82,13 @@ TRANSITIONS: dict[tuple[int, int], tuple[EtrState, EtrAction]] = {
     (_S.REJECTED, _E.REFRESH): (_S.ACK_WAIT, _A.SEND_REGISTRATION),
     (_S.REJECTED, _E.REFRESH_REJECTED): (_S.ACK_WAIT, _A.SEND_REGISTRATION),
     (_S.REJECTED, _E.ACK): (_S.ACK_WAIT, _A.SEND_REGISTRATION),
+    # Not of the draft. Registering on would take the EID-prefix back with every period, and the
+    # other xTR likewise: no packet would know where to go.
+    (_S.PERIODIC, _E.TAKEN_OVER): (_S.ROAMED, _A.YIELD),
+    (_S.STABLE, _E.TAKEN_OVER): (_S.ROAMED, _A.YIELD),
+    (_S.ROAMED, _E.CREATED_WHILE_DOWN): (_S.PERIODIC, _A.REGISTER_OVER_UDP_NOW),
+    (_S.ROAMED, _E.CREATED_WHILE_UP): (_S.ACK_WAIT, _A.SEND_REGISTRATION),
+    (_S.ROAMED, _E.DELETED): (_S.NO_STATE, _A.NOTHING),
+    (_S.ROAMED, _E.ACK): (_S.PERIODIC, _A.RESUME_UDP),
 }
 """(state, event) to (next state, action). What is absent changes nothing."""

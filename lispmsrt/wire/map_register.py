@@ -34,8 +34,10 @@ __all__ = [
     "encode_map_register",
     "sign",
     "walk_map_notify",
+    "walk_map_notify_ack",
     "walk_map_register",
     "write_map_notify",
+    "write_map_notify_ack",
     "write_map_register",
 ]
 
@@ -233,6 +235,20 @@ def write_map_notify(
     return _assemble(head, records, ids, key, length, coverage, Purpose.MAP_NOTIFY)
 
 
+def write_map_notify_ack(
+    *, nonce: int, records: Sequence[bytes], ids: bytes, key: Key, length: int, coverage: Coverage
+) -> bytes:
+    """Build a signed Map-Notify-Ack from records in wire form.
+
+    Everything mirrors the Map-Notify (RFC 9301 §5.8).
+    """
+    word = ControlType.MAP_NOTIFY_ACK << 28 | len(records)
+    if ids:
+        word |= NotifyFlag.XTR_ID
+    head = _FIXED.pack(word, nonce, key.key_id, key.algorithm_id, length)
+    return _assemble(head, records, ids, key, length, coverage, Purpose.MAP_NOTIFY_ACK)
+
+
 MapRegisterSpan = tuple[int, int, int, int, int, list[RecordSpan], int]
 """First word, nonce, key and algorithm ID, authentication data length, record spans, their end.
 
@@ -256,12 +272,21 @@ def walk_map_register(data: bytes, start: int, end: int) -> MapRegisterSpan:
 
 def walk_map_notify(data: bytes) -> MapRegisterSpan:
     """Find the parts of a Map-Notify; the xTR-ID is found by what is left, like in decoding."""
+    return _walk_answer(data, ControlType.MAP_NOTIFY)
+
+
+def walk_map_notify_ack(data: bytes) -> MapRegisterSpan:
+    """Find the parts of a Map-Notify-Ack, like those of a Map-Notify."""
+    return _walk_answer(data, ControlType.MAP_NOTIFY_ACK)
+
+
+def _walk_answer(data: bytes, kind: ControlType) -> MapRegisterSpan:
     try:
         word, nonce, key_id, algorithm_id, length = _FIXED.unpack_from(data)
     except struct.error:
-        raise WireError("Map-Notify is cut short") from None
-    if word >> 28 != 4:
-        raise WireError("not a Map-Notify")
+        raise WireError(f"{kind.name} is cut short") from None
+    if word >> 28 != kind:
+        raise WireError(f"not a {kind.name}")
     first_record = AUTHENTICATION_OFFSET + length
     count = word & 0xFF
     last = len(data)

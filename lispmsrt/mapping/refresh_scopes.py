@@ -1,0 +1,110 @@
+"""What Registration Refreshes ask for (draft-kouvelas-lisp-map-server-reliable-transport-07
+§6.1.4): several of them gathered, so that one walk over all EID-prefixes answers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from lispmsrt.mapping.etr_states import EtrEvent
+from lispmsrt.mapping.sites import eid_key
+from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.record_walk import walk_records
+from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
+
+__all__ = ["MAX_SCOPES", "Refreshes"]
+
+_Item = TypeVar("_Item")
+
+MAX_SCOPES = 64
+"""Narrow scopes that are told apart; with more it is one Refresh of everything. The widest chunk
+holds thousands, and each of them makes every EID-prefix dearer to look at.
+"""
+
+
+class Refreshes:
+    """Refreshes that are answered together."""
+
+    __slots__ = ("_all", "_rejected_only")
+
+    def __init__(self, refreshes: Iterable[RegistrationRefresh] = ()) -> None:
+        self._all = _Scopes()
+        self._rejected_only = _Scopes()
+        for refresh in refreshes:
+            self.add(refresh)
+
+    def add(self, refresh: RegistrationRefresh) -> None:
+        """Have one more of them answered."""
+        scopes = self._rejected_only if refresh.rejected_only else self._all
+        scopes.add(refresh)
+
+    def event_for(self, record: bytes) -> EtrEvent | None:
+        """Return what they are to an EID-prefix, whose mapping record is given in wire form."""
+        if self._all.has(record):
+            return EtrEvent.REFRESH
+        return EtrEvent.REFRESH_REJECTED if self._rejected_only.has(record) else None
+
+
+class _Scopes:
+    """A union of scopes, which does not grow with how often they are asked for."""
+
+    __slots__ = ("_covered", "_families", "_instances", "_is_everything", "_narrow", "_prefixes")
+
+    def __init__(self) -> None:
+        self._is_everything = False
+        self._narrow = 0
+        self._instances: set[int] = set()
+        self._families: set[tuple[int, int]] = set()
+        self._prefixes: set[tuple[int, int, int]] = set()
+        self._covered: dict[tuple[int, int], dict[int, set[int]]] = {}
+        "by instance ID and family, then by prefix length: prefix keys"
+
+    def add(self, refresh: RegistrationRefresh) -> None:
+        if self._is_everything:
+            return
+        eid = refresh.eid
+        if refresh.scope == RefreshScope.EVERYTHING or eid is None:
+            self._is_everything = True
+        elif self._add_narrow(refresh.scope, eid):
+            self._narrow += 1
+            self._is_everything = self._narrow > MAX_SCOPES
+
+    def has(self, record: bytes) -> bool:
+        if self._is_everything:
+            return True
+        if not self._narrow:
+            return False
+        _, _, instance_id, afi, length, key, _, _ = walk_records(record, 0, len(record), 1)[0]
+        if instance_id in self._instances:
+            return True
+        family = (instance_id, afi)
+        if family in self._families or (instance_id, afi, key) in self._prefixes:
+            return True
+        covered = self._covered.get(family)
+        return covered is not None and any(
+            shorter <= length and key >> length - shorter in keys
+            for shorter, keys in covered.items()
+        )
+
+    def _add_narrow(self, scope: int, eid: EidPrefix) -> bool:
+        """Tell whether it asks for more than was asked for before."""
+        instance_id = eid.instance_id
+        if scope == RefreshScope.INSTANCE:
+            return _is_new(instance_id, self._instances)
+        if not isinstance(eid.address, Address):
+            return False  # nothing is registered for an LCAF
+        if scope == RefreshScope.FAMILY:
+            return _is_new((instance_id, eid.address.afi), self._families)
+        _, afi, length, key = eid_key(eid)
+        if scope == RefreshScope.EXACT:
+            return _is_new((instance_id, afi, key), self._prefixes)
+        covered = self._covered.setdefault((instance_id, afi), {})
+        return _is_new(key, covered.setdefault(length, set()))
+
+
+def _is_new(one: _Item, known: set[_Item]) -> bool:
+    if one in known:
+        return False
+    known.add(one)
+    return True
