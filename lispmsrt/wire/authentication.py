@@ -23,6 +23,7 @@ AUTHENTICATION_OFFSET = 16
 """Where the authentication data begins, in octets from the start of the message."""
 
 _NONCE = slice(4, 12)
+_OTK_KEY_WRAP = b"OTK-Key-Wrap"
 
 
 class AlgorithmId(enum.IntEnum):
@@ -162,6 +163,12 @@ class Key:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.digest()
+
+    def wrapping_key(self, nonce: int) -> bytes:
+        """Return the 128-bit key that wraps the One-Time Key of the Map-Request with this nonce
+        (RFC 9303 §6.5).
+        """
+        return _hkdf_sha256(nonce.to_bytes(8, "big") + _OTK_KEY_WRAP + self._secret, b"")[:16]
 
     def verify(
         self, data: bytes, start: int, records_end: int, end: int, length: int, purpose: Purpose
