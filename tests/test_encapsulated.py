@@ -9,8 +9,11 @@ from hypothesis import given
 from lispmsrt.wire.addresses import Address
 from lispmsrt.wire.encapsulated import (
     EncapsulatedControlMessage,
+    EncapsulatedFlag,
     decode_encapsulated,
     encode_encapsulated,
+    reflagged,
+    walk_encapsulated,
 )
 from lispmsrt.wire.errors import WireError
 from tests import golden, strategies
@@ -145,6 +148,48 @@ class EncapsulatedTests(CodecCase):
         eid_octets[4 + 8 + 24 + 1] = 3
         for data in (version, security, bytes(eid_octets), golden.MAP_REQUEST, b""):
             self.assertRaises(WireError, decode_encapsulated, data)
+
+    def test_an_inner_header_beyond_the_message(self) -> None:
+        """Its length is believed by nobody."""
+        for data in (golden.ECM_IPV4[: _INNER + 20], golden.ECM_IPV6[: _INNER + 40]):
+            for at in (0, -1, -19):
+                cut = data[: len(data) + at]
+                self.assertRaises(WireError, walk_encapsulated, cut)
+        options = bytearray(golden.ECM_IPV4[: _INNER + 24])
+        options[_INNER] = 0x4F
+        self.assertRaises(WireError, walk_encapsulated, bytes(options))
+
+    def test_an_ipv4_packet_without_room_for_udp(self) -> None:
+        """Its own length and checksum are right."""
+        data = bytearray(golden.ECM_IPV4[: _INNER + 27])
+        data[_INNER + 3] = 27
+        self.assertRaises(WireError, walk_encapsulated, _fix_ipv4(data))
+
+    @given(strategies.encapsulated)
+    def test_walk(self, message: EncapsulatedControlMessage) -> None:
+        """It finds what the decoder makes values of."""
+        data = encode_encapsulated(message)
+        _, inner, source, destination, *ports, hop_limit, payload = walk_encapsulated(data)
+        self.assertEqual(data[4:inner], message.security)
+        self.assertEqual((source, destination), (message.source.packed, message.destination.packed))
+        self.assertEqual(ports, [message.source_port, message.destination_port])
+        self.assertEqual((hop_limit, data[payload:]), (message.hop_limit, message.payload))
+
+    @given(strategies.encapsulated)
+    def test_reflagged(self, message: EncapsulatedControlMessage) -> None:
+        """Flags are replaced, security data on demand, and everything else stays."""
+        data = encode_encapsulated(message)
+        for flag, names in (
+            (EncapsulatedFlag.TO_ETR, {"to_etr": True}),
+            (EncapsulatedFlag.TO_MAP_SERVER, {"to_map_server": True}),
+            (0, {}),
+        ):
+            flags = {"ddt": False, "to_etr": False, "to_map_server": False, **names}
+            expected = dataclasses.replace(message, **flags)
+            self.assertEqual(decode_encapsulated(reflagged(data, flag)), expected)
+            for security in (b"", golden.LISP_SEC):
+                expected = dataclasses.replace(expected, security=security)
+                self.assertEqual(decode_encapsulated(reflagged(data, flag, security)), expected)
 
     def test_values_that_cannot_be_sent(self) -> None:
         """Encoders raise ValueError, never struct.error."""

@@ -7,7 +7,12 @@ from hypothesis import given
 from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.lcaf import AsNumber
-from lispmsrt.wire.map_reply import MapReply, decode_map_reply, encode_map_reply
+from lispmsrt.wire.map_reply import (
+    MapReply,
+    decode_map_reply,
+    encode_map_reply,
+    write_map_reply,
+)
 from lispmsrt.wire.records import Action, Locator, MappingRecord
 from tests import golden, strategies
 from tests.codec import CodecCase
@@ -77,3 +82,8 @@ class MapReplyTests(CodecCase):
         """The count has eight bits."""
         record = MappingRecord(_eid("10.0.0.0/8"), 1, ())
         self.assertRaises(ValueError, encode_map_reply, MapReply(1, (record,) * 256))
+        self.assertRaises(ValueError, write_map_reply, 1, [b""] * 256)
+
+    def test_records_in_wire_form(self) -> None:
+        """Written as they are."""
+        self.assertEqual(write_map_reply(golden.NONCE, [golden.RECORD]), golden.MAP_REPLY)

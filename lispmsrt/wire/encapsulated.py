@@ -1,7 +1,9 @@
 """Encapsulated Control Message (RFC 9301 §5.8): a control message in UDP in IP, in a datagram.
 
 Inner lengths and checksums are computed and verified. LISP-SEC data (RFC 9303 §6.1) is carried, not
-read; the inner message stays as it came, for whoever forwards it.
+read; the inner message stays as it came, for whoever forwards it. Two ways to read one:
+:func:`decode_encapsulated` builds a value; :func:`walk_encapsulated` finds offsets only, for those
+who handle tens of thousands a second.
 """
 
 from __future__ import annotations
@@ -18,17 +20,32 @@ from lispmsrt.wire.reader import Reader
 __all__ = [
     "DEFAULT_HOP_LIMIT",
     "EncapsulatedControlMessage",
+    "EncapsulatedFlag",
+    "EncapsulatedSpan",
     "decode_encapsulated",
     "encode_encapsulated",
+    "reflagged",
+    "walk_encapsulated",
 ]
 
 DEFAULT_HOP_LIMIT = 64
 
 _WORD = Struct("!I")
-_SECURITY = 1 << 27
-_DDT = 1 << 26
-_TO_ETR = 1 << 25
-_TO_MAP_SERVER = 1 << 24
+
+
+class EncapsulatedFlag:
+    """Bits of the first word (RFC 9301 §5.8)."""
+
+    SECURITY = 1 << 27
+    DDT = 1 << 26
+    TO_ETR = 1 << 25
+    TO_MAP_SERVER = 1 << 24
+
+
+_SECURITY = EncapsulatedFlag.SECURITY
+_DDT = EncapsulatedFlag.DDT
+_TO_ETR = EncapsulatedFlag.TO_ETR
+_TO_MAP_SERVER = EncapsulatedFlag.TO_MAP_SERVER
 
 _AUTHENTICATION = Struct("!BBHHBB")  # AD type, V, HMAC ID, octets of the OTK, key ID, wrapping ID
 _LISP_SEC = 1
@@ -42,6 +59,12 @@ _UDP = Struct("!HHHH")  # ports, length, checksum
 _DONT_FRAGMENT = 0x4000
 _FRAGMENT = 0x3FFF  # more fragments, or an offset
 _UDP_PROTOCOL = 17
+_ENCAPSULATED = int(ControlType.ENCAPSULATED)
+
+EncapsulatedSpan = tuple[int, int, bytes, bytes, int, int, int, int]
+"""First word, start of the inner packet, inner source and destination (packed), their ports, hop
+limit, start of the inner control message, which goes on to the end.
+"""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -87,33 +110,71 @@ def encode_encapsulated(message: EncapsulatedControlMessage) -> bytes:
 
 def decode_encapsulated(data: bytes) -> EncapsulatedControlMessage:
     """Read one whole datagram."""
-    reader = Reader(data)
-    (word,) = reader.unpack(_WORD)
-    if word >> 28 != ControlType.ENCAPSULATED:
-        raise WireError(f"message of type {word >> 28} is no ENCAPSULATED")
-    security = _decode_security(reader) if word & _SECURITY else b""
-    version = reader.peek(1)[0] >> 4
-    if version not in (4, 6):
-        raise WireError(f"inner packet has IP version {version}")
-    source, destination, hop_limit = (_decode_ipv4 if version == 4 else _decode_ipv6)(reader)
-    source_port, destination_port, payload = _decode_udp(reader, source, destination)
+    span = walk_encapsulated(data)
+    word, inner, source, destination, source_port, destination_port, hop_limit, payload = span
+    afi = Afi.IPV4 if len(source) == 4 else Afi.IPV6
     return EncapsulatedControlMessage(
-        source,
-        destination,
+        Address(afi, source),
+        Address(afi, destination),
         source_port,
         destination_port,
-        payload,
+        data[payload:],
         ddt=bool(word & _DDT),
         to_etr=bool(word & _TO_ETR),
         to_map_server=bool(word & _TO_MAP_SERVER),
-        security=security,
+        security=data[_WORD.size : inner],
         hop_limit=hop_limit,
     )
 
 
-def _decode_security(reader: Reader) -> bytes:
-    """Read over the authentication data, whose size follows from two of its lengths."""
-    start = reader.offset
+def walk_encapsulated(data: bytes) -> EncapsulatedSpan:
+    """Check one whole datagram and find its parts."""
+    size = len(data)
+    if size <= _WORD.size:
+        raise WireError("message is cut short")
+    (word,) = _WORD.unpack_from(data)
+    if word >> 28 != _ENCAPSULATED:
+        raise WireError(f"message of type {word >> 28} is no ENCAPSULATED")
+    inner = _after_security(data) if word & _SECURITY else _WORD.size
+    version = data[inner] >> 4 if inner < size else 0
+    if version == 4:
+        source, destination, hop_limit, udp = _walk_ipv4(data, inner)
+    elif version == 6:
+        source, destination, hop_limit, udp = _walk_ipv6(data, inner)
+    else:
+        raise WireError(f"inner packet has IP version {version}")
+    if udp + _UDP.size > size:
+        raise WireError("inner UDP header is cut short")
+    source_port, destination_port, octets, checksum = _UDP.unpack_from(data, udp)
+    if octets != size - udp:
+        raise WireError("inner UDP length does not match the IP packet")
+    # RFC 8200 §8.1: IPv6 always has a checksum; over IPv4 zero says that there is none.
+    if checksum or version == 6:
+        # The fields of the two pseudo-headers differ in size, but their sum does not.
+        datagram = int.from_bytes(data[udp:], "big") << (8 if octets & 1 else 0)
+        addresses = int.from_bytes(source, "big") + int.from_bytes(destination, "big")
+        if not checksum or (datagram + addresses + octets + _UDP_PROTOCOL) % 0xFFFF:
+            raise WireError("inner UDP datagram has a wrong checksum")
+    payload = udp + _UDP.size
+    return word, inner, source, destination, source_port, destination_port, hop_limit, payload
+
+
+def reflagged(data: bytes, flags: int, security: bytes | None = None) -> bytes:
+    """Return a whole message with just these of the flags D, E and M, and the inner packet octet
+    for octet; ``security`` stands in place of the LISP-SEC data that it has.
+    """
+    (word,) = _WORD.unpack_from(data)
+    word = word & ~(_DDT | _TO_ETR | _TO_MAP_SERVER) | flags
+    if security is None:
+        return _WORD.pack(word) + data[_WORD.size :]
+    inner = _after_security(data) if word & _SECURITY else _WORD.size
+    word = word | _SECURITY if security else word & ~_SECURITY
+    return _WORD.pack(word) + security + data[inner:]
+
+
+def _after_security(data: bytes) -> int:
+    """Return where the authentication data ends, whose size follows from two of its lengths."""
+    reader = Reader(data, _WORD.size)
     ad_type, _, _, otk_octets, _, _ = reader.unpack(_AUTHENTICATION)
     if ad_type != _LISP_SEC:
         raise WireError(f"unknown type {ad_type} of authentication data")
@@ -122,7 +183,7 @@ def _decode_security(reader: Reader) -> bytes:
     if eid_octets < _EID_AUTHENTICATION.size:
         raise WireError("EID authentication data is shorter than its length field")
     reader.read(eid_octets - _EID_AUTHENTICATION.size)
-    return reader.since(start)
+    return reader.offset
 
 
 def _encode_ipv4(message: EncapsulatedControlMessage, udp: bytes) -> bytes:
@@ -136,20 +197,22 @@ def _encode_ipv4(message: EncapsulatedControlMessage, udp: bytes) -> bytes:
     return header(_checksum(header(0))) + udp
 
 
-def _decode_ipv4(reader: Reader) -> tuple[Address, Address, int]:
-    words = reader.peek(1)[0] & 0xF
-    header = reader.peek(max(4 * words, _IPV4.size))
-    _, _, total, _, fragment, ttl, protocol, _, source, destination = reader.unpack(_IPV4)
-    if 4 * words < _IPV4.size:
+def _walk_ipv4(data: bytes, at: int) -> tuple[bytes, bytes, int, int]:
+    """Return source, destination, hop limit and where the UDP header begins."""
+    octets = (data[at] & 0xF) * 4
+    if octets < _IPV4.size:
         raise WireError("inner IPv4 header is too short")
-    reader.read(4 * words - _IPV4.size)
-    if _checksum(header):
+    udp = at + octets
+    if udp > len(data):
+        raise WireError("inner IPv4 header is cut short")
+    _, _, total, _, fragment, ttl, protocol, _, source, destination = _IPV4.unpack_from(data, at)
+    if int.from_bytes(data[at:udp], "big") % 0xFFFF:
         raise WireError("inner IPv4 header has a wrong checksum")
-    if total != len(header) + reader.remaining:
+    if total != len(data) - at:
         raise WireError("inner IPv4 packet does not end with the message")
     if fragment & _FRAGMENT or protocol != _UDP_PROTOCOL:
         raise WireError("inner IPv4 packet is not one whole UDP datagram")
-    return Address(Afi.IPV4, source), Address(Afi.IPV4, destination), ttl
+    return source, destination, ttl, udp
 
 
 def _encode_ipv6(message: EncapsulatedControlMessage, udp: bytes) -> bytes:
@@ -157,13 +220,17 @@ def _encode_ipv6(message: EncapsulatedControlMessage, udp: bytes) -> bytes:
     return pack(_IPV6, *fixed, message.source.packed, message.destination.packed) + udp
 
 
-def _decode_ipv6(reader: Reader) -> tuple[Address, Address, int]:
-    _, octets, protocol, hop_limit, source, destination = reader.unpack(_IPV6)
-    if octets != reader.remaining:
+def _walk_ipv6(data: bytes, at: int) -> tuple[bytes, bytes, int, int]:
+    """Return source, destination, hop limit and where the UDP header begins."""
+    udp = at + _IPV6.size
+    if udp > len(data):
+        raise WireError("inner IPv6 header is cut short")
+    _, octets, protocol, hop_limit, source, destination = _IPV6.unpack_from(data, at)
+    if octets != len(data) - udp:
         raise WireError("inner IPv6 packet does not end with the message")
     if protocol != _UDP_PROTOCOL:
         raise WireError("inner IPv6 packet is not one whole UDP datagram")
-    return Address(Afi.IPV6, source), Address(Afi.IPV6, destination), hop_limit
+    return source, destination, hop_limit, udp
 
 
 def _encode_udp(message: EncapsulatedControlMessage) -> bytes:
@@ -176,19 +243,6 @@ def _encode_udp(message: EncapsulatedControlMessage) -> bytes:
     return _UDP.pack(source, destination, octets, checksum) + message.payload
 
 
-def _decode_udp(reader: Reader, source: Address, destination: Address) -> tuple[int, int, bytes]:
-    datagram = reader.peek(reader.remaining)
-    source_port, destination_port, octets, checksum = reader.unpack(_UDP)
-    if octets != len(datagram):
-        raise WireError("inner UDP length does not match the IP packet")
-    # RFC 8200 §8.1: IPv6 always has a checksum; over IPv4 zero says that there is none.
-    if checksum or source.afi == Afi.IPV6:
-        pseudo = _pseudo_header(source, destination, octets)
-        if not checksum or _checksum(pseudo + datagram):
-            raise WireError("inner UDP datagram has a wrong checksum")
-    return source_port, destination_port, reader.read_remaining()
-
-
 def _pseudo_header(source: Address, destination: Address, octets: int) -> bytes:
     # The fields of IPv4 and IPv6 differ in size, but their sum does not.
     addresses = source.encode()[2:] + destination.encode()[2:]
@@ -196,7 +250,7 @@ def _pseudo_header(source: Address, destination: Address, octets: int) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071); 0 for data that holds its own correct one."""
+    """Return the Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
     # One's complement addition of 16-bit words is arithmetic modulo 65535; only no words sum to 0.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lispmsrt.wire.errors import WireError
@@ -10,8 +11,18 @@ from lispmsrt.wire.packing import check_bits
 from lispmsrt.wire.reader import Reader
 from lispmsrt.wire.records import MappingRecord, decode_records, encode_record
 
-__all__ = ["MapReply", "decode_map_reply", "encode_map_reply"]
+__all__ = [
+    "MAX_RECORDS",
+    "MapReply",
+    "decode_map_reply",
+    "encode_map_reply",
+    "write_map_reply",
+]
 
+MAX_RECORDS = 255
+"""What the record count, one octet, can say."""
+
+_MAP_REPLY = ControlType.MAP_REPLY
 _PROBE = 1 << 27
 _ECHO_NONCE = 1 << 26
 _SECURITY = 1 << 25
@@ -39,6 +50,12 @@ def encode_map_reply(reply: MapReply) -> bytes:
     )
     header = encode_header(ControlType.MAP_REPLY, bits, reply.nonce)
     return header + b"".join(map(encode_record, reply.records)) + reply.security
+
+
+def write_map_reply(nonce: int, records: Sequence[bytes]) -> bytes:
+    """Return a message with records in wire form."""
+    count = check_bits(len(records), 8, "record count")
+    return encode_header(_MAP_REPLY, count, nonce) + b"".join(records)
 
 
 def decode_map_reply(data: bytes) -> MapReply:

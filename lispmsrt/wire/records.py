@@ -35,6 +35,7 @@ __all__ = [
     "decode_records",
     "encode_locators",
     "encode_record",
+    "locator_order",
     "sorted_locators",
 ]
 
@@ -132,10 +133,11 @@ def decode_locators(reader: Reader, count: int) -> tuple[Locator, ...]:
 def sorted_locators(locators: tuple[Locator, ...]) -> tuple[Locator, ...]:
     """Return the locators in the order every xTR must number them in."""
     # RFC 9301 §5.4: ascending, IPv4 before IPv6; RFC 8060 §3: LCAFs by AFI, then by type.
-    return tuple(sorted(locators, key=_locator_order))
+    return tuple(sorted(locators, key=locator_order))
 
 
-def _locator_order(locator: Locator) -> tuple[int, int, bytes]:
+def locator_order(locator: Locator) -> tuple[int, int, bytes]:
+    """Return what the locators of a record are sorted by."""
     rloc = locator.rloc
     if isinstance(rloc, Address):
         return rloc.afi, 0, rloc.packed
