@@ -310,7 +310,7 @@ class RegistrationTests(SessionCase):
         self.establish()
         self.assertEqual(self.register(record(_EID), flags=R | M), [_ACK])
         self.assertFalse(self.server.armory.admits(self.etr.source[0], 0.0))
-        self.assertEqual(self.server.control.datagrams_to_send(), [])
+        self.assertEqual(self.server.control.datagrams_to_send(0.0), [])
 
     def test_nonces_are_not_compared_on_the_session(self) -> None:
         """The MAC is."""

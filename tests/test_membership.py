@@ -16,6 +16,7 @@ from lispmsrt.wire.membership import (
     NackError,
     decode_membership,
     encode_membership,
+    encode_membership_elements,
 )
 from lispmsrt.wire.reliable_transport import MessageType
 from tests import strategies
@@ -112,6 +113,21 @@ class MembershipTests(CodecCase):
         kind, ident, data = self.frame(encode_membership(message, message_id))
         self.assertEqual((kind, ident), (message.kind, message_id))
         self.assertEqual(decode_membership(kind, data), message)
+
+    @given(st.lists(st.tuples(st.booleans(), strategies.ip_addresses)), _u32)
+    def test_elements_together_are_elements_one_by_one(
+        self, elements: list[tuple[bool, Address]], first_id: int
+    ) -> None:
+        """With consecutive message IDs."""
+        wire = [(is_member, _SITE_ID + rloc.encode()) for is_member, rloc in elements]
+        one_by_one = b"".join(
+            encode_membership(
+                MembershipElement(_ELEMENTS[not is_member], 1, 4100, _SITE_ID, rloc),
+                first_id + number & 0xFFFFFFFF,
+            )
+            for number, (is_member, rloc) in enumerate(elements)
+        )
+        self.assertEqual(encode_membership_elements(4100, 1, wire, first_id), one_by_one)
 
     @given(st.integers(22, 30), st.binary(max_size=60))
     def test_garbage(self, kind: int, data: bytes) -> None:

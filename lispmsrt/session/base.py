@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from lispmsrt.session.limits import SessionLimits
@@ -64,6 +64,7 @@ class SessionTimer(enum.Enum):
     UNREAD = "the peer to read"
     BEGINNING = "the first Registration or Refresh"
     ANSWER = "answers to Registrations"
+    SUBSCRIBE = "the time to subscribe again"
 
 
 class Session(ABC):
@@ -74,14 +75,27 @@ class Session(ABC):
     ALLOWED: ClassVar[dict[SessionState, dict[int, str]]]
     "per state, message type to the method that takes it; anything absent is answered with an error"
 
-    def __init__(self, limits: SessionLimits, wake: Callable[[], None], now: float) -> None:
+    def __init__(
+        self,
+        limits: SessionLimits,
+        wake: Callable[[], None],
+        now: float,
+        *,
+        applications: Mapping[int, str] | None = None,
+    ) -> None:
+        """``applications`` adds to ALLOWED, in every state, the message types of what is switched
+        on beside registration.
+        """
         self.close_reason: CloseReason | None = None
         self.counters: Counter[str] = Counter()
         self.began = now
         self.was_established = False
         self._limits = limits
         self._wake = wake
+        self._applications = applications or {}
         self._frames = FrameBuffer()
+        self._frame: Frame = (0, 0, 0, 0)
+        "the message that is being taken"
         self._output: list[bytes] = []
         self._next_id = 1
         self._timers: dict[SessionTimer, float] = {}
@@ -106,7 +120,7 @@ class Session(ABC):
             if taken:
                 position += taken
                 continue
-            kind, message_id, start, end = frames[position]
+            self._frame = kind, message_id, start, end = frames[position]
             position += 1
             take = self._takes.get(kind)
             try:
@@ -218,15 +232,22 @@ class Session(ABC):
         # K07 §5: an Error Notification never answers another one, however broken.
         self.counters["errors in"] += 1
         try:
-            decode_error_notification(chunk[start:end])
+            self._on_error(decode_error_notification(chunk[start:end]), now)
         except WireError:
             self.counters["malformed errors in"] += 1
+
+    def _on_error(self, error: ErrorNotification, now: float) -> None:  # noqa: B027
+        """The peer could not make sense of a message of ours; of registration that is not
+        specified.
+        """
 
     def _enter(self, state: SessionState) -> None:
         self.state = state
         if state is SessionState.ESTABLISHED:
             self.was_established = True
-        allowed = self.ALLOWED.get(state, {})
+        allowed = dict(self.ALLOWED.get(state, {}))
+        if state is not SessionState.CLOSED:
+            allowed.update(self._applications)
         self._takes: dict[int, Take] = {kind: getattr(self, name) for kind, name in allowed.items()}
 
     # Inside

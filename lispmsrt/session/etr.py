@@ -12,10 +12,16 @@ from typing import ClassVar, Protocol
 
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
+from lispmsrt.mapping.etr_states import EtrState
+from lispmsrt.mapping.learnt_members import LearntMembers
+from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
+from lispmsrt.session.membership_subscriber import MembershipSubscriber
 from lispmsrt.wire.framing import encode_frame
+from lispmsrt.wire.membership import encode_membership
 from lispmsrt.wire.reliable_transport import (
+    ErrorNotification,
     MappingNotification,
     MessageType,
     RefreshScope,
@@ -38,6 +44,18 @@ _TAKES: dict[int, str] = {
     MessageType.MAPPING_NOTIFICATION: "_on_mapping_notification",
     MessageType.ERROR_NOTIFICATION: "_on_error_notification",
 }
+
+_MEMBERSHIP: dict[int, str] = dict.fromkeys(
+    (
+        MessageType.MEMBERSHIP_SUBSCRIBE_ACK,
+        MessageType.MEMBERSHIP_SUBSCRIBE_NACK,
+        MessageType.MEMBERSHIP_ELEMENT_ADD,
+        MessageType.MEMBERSHIP_ELEMENT_DELETE,
+        MessageType.MEMBERSHIP_REFRESH_BEGIN,
+        MessageType.MEMBERSHIP_REFRESH_END,
+    ),
+    "_on_membership",
+)
 
 
 class EtrSessionListener(Protocol):
@@ -68,8 +86,12 @@ class EtrSession(Session):
         speaks_first: bool = False,
         on_established: Callable[[], None] = lambda: None,
         on_no_refresh: Callable[[], None] = lambda: None,
+        members: LearntMembers | None = None,
     ) -> None:
-        super().__init__(limits, wake, now)
+        """Without ``members`` no RLOC membership is asked for."""
+        super().__init__(
+            limits, wake, now, applications=_MEMBERSHIP if members is not None else None
+        )
         self._registrations = registrations
         self._credentials = credentials
         self._listener = listener
@@ -78,6 +100,14 @@ class EtrSession(Session):
         self._on_no_refresh = on_no_refresh
         self._has_sent_again = False
         self._was_acknowledged = False
+        # A chunk may have thousands. One walk over all that is registered answers them; before an
+        # answer about one EID-prefix they are applied to that one, for it came after them.
+        self._refreshes: Refreshes | None = None
+        self.membership = (
+            MembershipSubscriber(members, counters=self.counters, limits=limits)
+            if members is not None
+            else None
+        )
 
     @property
     def has_served(self) -> bool:
@@ -101,22 +131,34 @@ class EtrSession(Session):
 
     def _on_ack(self, chunk: bytes, start: int, end: int, now: float) -> None:
         eid = chunk[start:end]
-        registrations = self._registrations
-        if eid not in registrations.entries:
+        entries = self._registrations.entries
+        if eid not in entries:
             decode_registration_ack(eid)
-        registrations.acknowledged(eid)
+        if self._refreshes is not None:
+            self._registrations.refresh_one(eid, self._refreshes)
+        self._registrations.acknowledged(eid)
         self._was_acknowledged = True
         self._on_progress(now)
+        membership = self.membership
+        if membership is not None and membership.awaits_registration:
+            entry = entries.get(eid)
+            # A withdrawal is acknowledged too.
+            if entry is not None and entry.state is not EtrState.NO_STATE:
+                membership.acknowledged(eid)
 
     def _on_reject(self, chunk: bytes, start: int, end: int, now: float) -> None:
         reject = decode_registration_reject(chunk[start:end])
         self.counters["rejections in"] += 1
+        if self._refreshes is not None:
+            self._registrations.refresh_one(reject.eid, self._refreshes)
         self._registrations.rejected(reject.eid, reject.reason)
         self._on_progress(now)
 
     def _on_refresh(self, chunk: bytes, start: int, end: int, now: float) -> None:
         refresh = decode_registration_refresh(chunk[start:end])
         self.counters["refreshes in"] += 1
+        if self.membership is not None:
+            self.membership.refreshed()
         if self.state is SessionState.STARTING:
             # Everything has been on its way since the start: to the Refresh with which a Map-Server
             # begins that is the answer.
@@ -128,11 +170,38 @@ class EtrSession(Session):
             self._on_established()
             if is_answered:
                 return
-        self._registrations.refresh(refresh)
+        if self._refreshes is None:
+            self._refreshes = Refreshes()
+        self._refreshes.add(refresh)
 
     def _on_mapping_notification(self, chunk: bytes, start: int, end: int, now: float) -> None:
         self.counters["notifications in"] += 1
         self._listener.mapping_notified(decode_mapping_notification(chunk[start:end]))
+
+    def _on_membership(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        assert self.membership is not None
+        self.membership.take(self._frame[0], chunk[start:end], now)
+        self._time_membership(self.membership)
+
+    def _on_error(self, error: ErrorNotification, now: float) -> None:
+        # Whatever the code: the draft names the errors and numbers them not.
+        if self.membership is not None:
+            self.membership.not_understood(error.offending_type, error.offending_id)
+
+    def _time_membership(self, membership: MembershipSubscriber) -> None:
+        due = membership.next_timeout()
+        if due is None:
+            self._stop_timer(SessionTimer.SUBSCRIBE)
+        else:
+            self._set_timer(SessionTimer.SUBSCRIBE, due)
+
+    def _after_chunk(self, any_message: bool, now: float) -> None:
+        super()._after_chunk(any_message, now)
+        if self._refreshes is not None and self.state is not SessionState.CLOSED:
+            self._registrations.refresh_all(self._refreshes)
+            self._refreshes = None
+        if self.membership is not None:
+            self.membership.tell()
 
     def _on_progress(self, now: float) -> None:
         self._has_sent_again = False
@@ -142,6 +211,15 @@ class EtrSession(Session):
             self._stop_timer(SessionTimer.ANSWER)
 
     def _pull(self, now: float) -> None:
+        if self.membership is not None:
+            self._pull_membership(self.membership)
+        self._pull_registrations(now)
+
+    def _pull_membership(self, membership: MembershipSubscriber) -> None:
+        while (request := membership.next_request(self._next_id)) is not None:
+            self._send(encode_membership(request, self._next_id))
+
+    def _pull_registrations(self, now: float) -> None:
         registrations = self._registrations
         was_waiting = bool(registrations.outstanding)
         map_register = self._credentials.map_register
@@ -171,6 +249,9 @@ class EtrSession(Session):
             self._on_no_refresh()
             if not self._speaks_first:
                 self._register_everything()
+        elif timer is SessionTimer.SUBSCRIBE and self.membership is not None:
+            self.membership.handle_timeout(now)
+            self._time_membership(self.membership)
         elif self._has_sent_again and self._registrations.outstanding:
             self.close(CloseReason.NO_ANSWERS, now)
         elif self._registrations.send_again():
@@ -180,6 +261,8 @@ class EtrSession(Session):
 
     def _on_close(self, now: float) -> None:
         self._registrations.session_down()
+        if self.membership is not None:
+            self.membership.end()
 
     def _register_everything(self) -> None:
         self._registrations.refresh(_WHOLE)

@@ -33,3 +33,9 @@ class SessionLimits:
     "without an answer for so long what is outstanding is sent again, then the session closed"
     refresh_timeout: float = 10.0
     "without a Refresh for so long after it came up, an ETR registers unasked"
+    max_subscriptions: int = 256
+    "EID families whose RLOC membership one xTR may follow: each costs a place to remember"
+    subscribe_delay: float = 1.0
+    "before an ETR subscribes again that had nothing registered there; doubled each time"
+    subscribe_delay_max: float = 60.0
+    "and no more than this, so that it follows soon after it has registered"

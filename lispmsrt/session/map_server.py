@@ -11,12 +11,15 @@ from typing import ClassVar
 
 from lispmsrt.mapping.database import Lease
 from lispmsrt.mapping.interfaces import Arming, News, Registers
+from lispmsrt.mapping.rloc_members import RlocMembers
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
+from lispmsrt.session.membership_publisher import MembershipPublisher
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, walk_map_register
+from lispmsrt.wire.membership import encode_membership
 from lispmsrt.wire.record_walk import EID_OFFSET, walk_records
 from lispmsrt.wire.reliable_transport import (
     MessageType,
@@ -34,6 +37,17 @@ __all__ = ["MapServerSession"]
 _ACCEPTED = Verdict.ACCEPTED
 _STARTING = SessionState.STARTING
 _NEWS_AT_ONCE = 64
+_MEMBERSHIP_ROOM = 4096
+"""Octets of membership that are said even when news take all the room, or they would starve it."""
+
+_MEMBERSHIP: dict[int, str] = dict.fromkeys(
+    (
+        MessageType.MEMBERSHIP_SUBSCRIBE,
+        MessageType.MEMBERSHIP_UNSUBSCRIBE,
+        MessageType.MEMBERSHIP_REFRESH_REQUEST,
+    ),
+    "_on_membership",
+)
 
 
 class MapServerSession(Session):
@@ -63,9 +77,12 @@ class MapServerSession(Session):
         wake: Callable[[], None],
         now: float,
         proven: frozenset[str] = frozenset(),
+        members: RlocMembers | None = None,
     ) -> None:
-        """``proven`` is what the peer's certificate says of it: names and ``sha256:`` pins."""
-        super().__init__(limits, wake, now)
+        """``proven`` is what the peer's certificate says of it: names and ``sha256:`` pins;
+        without ``members`` no RLOC membership is distributed.
+        """
+        super().__init__(limits, wake, now, applications=_MEMBERSHIP if members is not None else {})
         self.transport = transport
         self.peer = peer
         self.proven = proven
@@ -75,6 +92,17 @@ class MapServerSession(Session):
         self._news = news
         self._claim = claim
         self._refreshes: list[RegistrationRefresh] = []
+        self._membership = (
+            MembershipPublisher(
+                members,
+                counters=self.counters,
+                limit=limits.max_subscriptions,
+                wake=wake,
+                is_slow=self._is_slow,
+            )
+            if members is not None
+            else None
+        )
 
     def start(self, now: float) -> None:
         """Ask for everything: that is also the sign that this Map-Server does reliable
@@ -185,20 +213,46 @@ class MapServerSession(Session):
         self._refreshes = []
         if self.lease is None:
             return
+        room = self._pull_news(self.lease, now)
+        if self._membership is not None and self._membership.has_more:
+            self._pull_membership(self._membership, max(room, _MEMBERSHIP_ROOM), now)
+
+    def _pull_news(self, lease: Lease, now: float) -> int:
+        """Queue Mapping Notifications; return the room that is left, in octets."""
         room = self._limits.max_output
         while room > 0:
-            news = self._news.take(self.lease, _NEWS_AT_ONCE)
+            news = self._news.take(lease, _NEWS_AT_ONCE)
             if news is None:
                 self.close(CloseReason.NOT_READING, now)
-                return
+                return room
             if not news:
-                return
+                return room
             for data in news:
                 self.counters["notifications out"] += 1
                 self._send(encode_mapping_notification(self._next_id, data))
                 room -= len(data)
-        if self._news.has_news(self.lease):
+        if self._news.has_news(lease):
             self._wake()
+        return room
+
+    def _pull_membership(self, membership: MembershipPublisher, room: int, now: float) -> None:
+        """Queue what the xTR follows."""
+        output = membership.pull(room, self._next_id)
+        if membership.is_lost:
+            self.close(CloseReason.NOT_READING, now)
+            return
+        self._output.append(output.data)
+        self._count_sent(output.messages)
+        if membership.has_more:
+            self._wake()
+
+    def _on_membership(self, chunk: bytes, start: int, end: int, now: float) -> None:
+        assert self._membership is not None
+        kind, message_id, *_ = self._frame
+        xtr = self.lease.xtr if self.lease is not None else None
+        reply = self._membership.take(kind, message_id, chunk[start:end], xtr)
+        if reply is not None:
+            self._send(encode_membership(reply, self._next_id))
 
     def _is_slow(self) -> bool:
         return self._is_paused
@@ -208,6 +262,8 @@ class MapServerSession(Session):
 
     def _on_close(self, now: float) -> None:
         self._arming.release(self._claim, self)
+        if self._membership is not None:
+            self._membership.end()
         if self.lease is not None:
             self._news.detach(self.lease)
             self._registrar.lose(self.lease, now)

@@ -6,12 +6,13 @@ Nine message types of three shapes, each about one EID family of one instance ID
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 
 from lispmsrt.wire.addresses import Address, Lcaf, decode_address, encode_address
 from lispmsrt.wire.errors import WireError
-from lispmsrt.wire.framing import encode_frame
+from lispmsrt.wire.framing import END_MARKER, MESSAGE_OVERHEAD, encode_frame
 from lispmsrt.wire.packing import check_octets, pack
 from lispmsrt.wire.reader import Reader
 from lispmsrt.wire.reliable_transport import MessageType
@@ -24,6 +25,7 @@ __all__ = [
     "NackError",
     "decode_membership",
     "encode_membership",
+    "encode_membership_elements",
 ]
 
 
@@ -74,6 +76,8 @@ MembershipMessage = MembershipRequest | MembershipReply | MembershipElement
 _FIXED = Struct("!HI")
 _REQUEST_ID = Struct("!I")
 _ERROR = Struct("!B")
+_ELEMENT_HEAD = Struct("!HHIHI")  # type, length, message ID, EID-AFI, instance ID
+_MARKER = END_MARKER.to_bytes(4, "big")
 _SITE_ID_LENGTH = 8
 
 _REQUESTS = frozenset(
@@ -84,6 +88,8 @@ _REQUESTS = frozenset(
     }
 )
 _ELEMENTS = frozenset({MessageType.MEMBERSHIP_ELEMENT_ADD, MessageType.MEMBERSHIP_ELEMENT_DELETE})
+_ADD = int(MessageType.MEMBERSHIP_ELEMENT_ADD)
+_DELETE = int(MessageType.MEMBERSHIP_ELEMENT_DELETE)
 _NACK = MessageType.MEMBERSHIP_SUBSCRIBE_NACK
 
 
@@ -98,6 +104,24 @@ def encode_membership(message: MembershipMessage, message_id: int) -> bytes:
         data += check_octets(message.site_id, _SITE_ID_LENGTH, "Site-ID")
         data += encode_address(message.rloc)
     return encode_frame(message.kind, message_id, data)
+
+
+def encode_membership_elements(
+    instance_id: int, afi: int, elements: Iterable[tuple[bool, bytes]], message_id: int
+) -> bytes:
+    """Build one Element Add (True) or Delete for each element, with consecutive message IDs.
+
+    Elements come in wire form: Site-ID, RLOC-AFI and RLOC.
+    """
+    head = _ELEMENT_HEAD.pack
+    overhead = MESSAGE_OVERHEAD + _FIXED.size
+    parts: list[bytes] = []
+    for is_member, element in elements:
+        kind = _ADD if is_member else _DELETE
+        parts += (head(kind, len(element) + overhead, message_id, afi, instance_id), element)
+        parts.append(_MARKER)
+        message_id = message_id + 1 & 0xFFFFFFFF
+    return b"".join(parts)
 
 
 def decode_membership(kind: int, data: bytes) -> MembershipMessage:
