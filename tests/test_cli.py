@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -340,9 +343,22 @@ class CommandLineTests(SynchronousTestCase):
         """With its summary."""
         code, output, _errors = run("--help")
         self.assertEqual(code, 0)
-        for name, command in COMMANDS.items():
+        for name, module in COMMANDS.items():
             self.assertIn(name, output)
-            self.assertIn((command.__doc__ or "").split()[0], output)
+            self.assertIn((import_module(module).__doc__ or "").split()[0], output)
+
+    def test_command_imports_what_it_needs_only(self) -> None:
+        """Asking for a mapping must not wait for the demo and its like."""
+        code = (
+            "import sys; from lispmsrt.cli import main\n"
+            "try: main(['lig', '--help'])\n"
+            "except SystemExit: print(sorted(m for m in sys.modules if 'lispmsrt.cli' in m))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        )
+        self.assertIn("lispmsrt.cli.lig", done.stdout)
+        self.assertNotIn("lispmsrt.cli.demo", done.stdout.splitlines()[-1])
 
     def test_no_command(self) -> None:
         """Usage, and the exit code of wrong usage."""

@@ -9,10 +9,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Protocol
 
 import lispmsrt
-from lispmsrt.cli import check_config, demo, make_certificate
 
 __all__ = ["Command", "main"]
 
@@ -31,16 +31,19 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-COMMANDS: Mapping[str, Command] = {
-    "check-config": check_config,
-    "demo": demo,
-    "make-certificate": make_certificate,
+COMMANDS: Mapping[str, str] = {
+    "check-config": "lispmsrt.cli.check_config",
+    "demo": "lispmsrt.cli.demo",
+    "lig": "lispmsrt.cli.lig",
+    "make-certificate": "lispmsrt.cli.make_certificate",
 }
+"""To the module: who asks for one is not to wait until all are imported."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -53,14 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lispmsrt",
-        description="A LISP Map-Server and ETR; registrations over reliable transport sessions.",
+        description="A LISP Map-Server, Map-Resolver and ETR that register over sessions.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {lispmsrt.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    wanted = argv[:1] if argv and argv[0] in COMMANDS else COMMANDS
+    for name in wanted:
+        command: Command = import_module(COMMANDS[name])
         summary = (command.__doc__ or "").partition("\n")[0]
         own = commands.add_parser(name, help=summary, description=summary)
         command.add_arguments(own)
