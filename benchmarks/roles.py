@@ -1,12 +1,15 @@
-"""What the benchmarks' processes are: a Map-Server, a group of ETRs, a bare UDP echo."""
+"""What the benchmarks' processes are: a Map-Server, a group of ETRs, who asks for mappings, a bare
+UDP echo.
+"""
 
 from __future__ import annotations
 
 import gc
-import ipaddress
 import json
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import DatagramProtocol
@@ -14,16 +17,24 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from benchmarks.processes import Role, resident_octets
+from benchmarks.replies import Record
 from lispmsrt import Address, EidPrefix, Etr, Locator, MappingRecord, MapServer, NullListener
-from lispmsrt.config import parse
-from lispmsrt.mapping.database import Database
+from lispmsrt.config import SocketAddress, parse
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
 from lispmsrt.mapping.etr_states import EtrState
+from lispmsrt.services.requester import Answer, NoAnswerError, Pace, Requester
 from lispmsrt.session.base import CloseReason, SessionState
 from lispmsrt.tap import tune_garbage_collector
-from lispmsrt.wire.afi import Afi
 
-__all__ = ["SECRET", "EchoRole", "EtrsRole", "MapServerRole", "etr_address"]
+__all__ = [
+    "SECRET",
+    "Asked",
+    "AskerRole",
+    "EchoRole",
+    "EtrsRole",
+    "MapServerRole",
+    "etr_address",
+]
 
 SECRET = "benchmark secret"
 
@@ -31,6 +42,8 @@ _MAP_SERVER = """
 [map-server]
 control = ["127.0.0.1:0"]
 reliable-transport = {endpoints}
+request-rate = 1000000
+request-burst = 1000000
 
 [[site]]
 name = "internet"
@@ -55,6 +68,11 @@ transports = {endpoints}
 """
 
 _TTL_MINUTES = 1440
+_OUTSTANDING = 128
+"""Questions without an answer at a time: no more, for a default receive buffer holds fewer than
+200.
+"""
+
 _LOOK_INTERVAL = 0.001
 _PATIENCE = 60.0
 """Seconds for a cold start."""
@@ -105,7 +123,6 @@ class MapServerRole(Role):
             "usage": _usage,
             "counters": self._counters,
             "ended": lambda: self._ends.reasons,
-            "resolve": self._resolve,
         }
 
     def stop(self) -> Deferred[None]:
@@ -113,27 +130,11 @@ class MapServerRole(Role):
         return self._server.stopService()
 
     def _counters(self) -> dict[str, int]:
-        found = {**self._server.control.counters, **self._server.registrar.counters}
+        found = {**self._server.mapping.registrations.counters, **self._server.registrar.counters}
         for session in self._server.sessions:
             for name, count in session.counters.items():
                 found[name] = found.get(name, 0) + count
         return {"sessions": len(self._server.sessions), **found}
-
-    def _resolve(self, addresses: list[str]) -> tuple[float, list[tuple[str, str] | None]]:
-        """Find prefix and RLOC for each address by longest match; tell the seconds it took."""
-        asked = [
-            (int(Afi.IPV6) if ":" in text else int(Afi.IPV4), ipaddress.ip_address(text).packed)
-            for text in addresses
-        ]
-        database: Database = self._server.database
-        began = time.perf_counter()
-        matches = [database.longest_match(0, afi, packed) for afi, packed in asked]
-        seconds = time.perf_counter() - began
-        return seconds, [None if match is None else _shown(match[2].decode()) for match in matches]
-
-
-def _shown(record: MappingRecord) -> tuple[str, str]:
-    return str(record.eid), str(record.locators[0].rloc)
 
 
 class _Losses(NullListener):
@@ -242,6 +243,70 @@ def _is_established(session: Any) -> bool:
 
 def _answered(registrations: EtrRegistrations) -> int:
     return len(registrations.entries) - registrations.outstanding - len(registrations.due)
+
+
+class Asked(NamedTuple):
+    """What became of questions."""
+
+    seconds: float
+    repeated: int
+    "Map-Requests beyond one for each question"
+    replies: list[list[Record]]
+    "the records of each Map-Reply; none where there was no Map-Reply"
+
+
+class AskerRole(Role):
+    """Asks a Map-Server, as an ITR does."""
+
+    def __init__(self, reactor: Any, udp_port: int) -> None:
+        resolver = SocketAddress("127.0.0.1", udp_port)
+        # The first answer takes the time to make an index, and the machine may be busy.
+        self._requester = Requester(reactor, resolver, pace=Pace(tries=10))
+        self._requester.startService()
+        self.commands = {"ask": self._ask}
+
+    def stop(self) -> Deferred[None]:
+        """Close its socket."""
+        return self._requester.stopService()
+
+    def _ask(self, addresses: list[str]) -> Deferred[Asked]:
+        """Ask for each address, many at a time."""
+        return Deferred.fromCoroutine(self._ask_all(addresses))
+
+    async def _ask_all(self, addresses: list[str]) -> Asked:
+        eids = [_host(address) for address in addresses]
+        answers: list[Answer | None] = [None] * len(eids)
+        waiting = iter(enumerate(eids))
+        before = self._requester.counters["Map-Requests out"]
+        began = time.perf_counter()
+        await gatherResults(
+            [Deferred.fromCoroutine(self._ask_some(waiting, answers)) for _ in range(_OUTSTANDING)]
+        )
+        seconds = time.perf_counter() - began
+        sent = self._requester.counters["Map-Requests out"] - before
+        return Asked(seconds, sent - len(eids), list(map(_records, answers)))
+
+    async def _ask_some(
+        self, waiting: Iterator[tuple[int, EidPrefix]], answers: list[Answer | None]
+    ) -> None:
+        """Ask, as often as the answer is there, for another one."""
+        for number, eid in waiting:
+            with suppress(NoAnswerError):
+                answers[number] = await self._requester.ask(eid)
+
+
+def _host(address: str) -> EidPrefix:
+    parsed = Address.from_text(address)
+    return EidPrefix(0, parsed, parsed.width)
+
+
+def _records(answer: Answer | None) -> list[Record]:
+    if answer is None:
+        return []
+    return [
+        Record(str(record.eid), tuple(str(locator.rloc) for locator in record.locators))
+        for record in answer.reply.records
+    ]
 
 
 class _Echo(DatagramProtocol):

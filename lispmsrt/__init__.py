@@ -1,5 +1,5 @@
-"""lispmsrt: a LISP Map-Server and an ETR whose registrations travel over reliable-transport
-sessions.
+"""lispmsrt: a LISP Map-Server, a Map-Resolver and an ETR; registrations travel over
+reliable-transport sessions.
 
 To embed a role, give its service a configuration and a reactor::
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from lispmsrt.services.etr import EtrListener as EtrListener
     from lispmsrt.services.etr import NullListener as NullListener
     from lispmsrt.services.etr import RegistrationRejected as RegistrationRejected
+    from lispmsrt.services.map_resolver import MapResolverService as MapResolverService
     from lispmsrt.services.map_server import MapServer as MapServer
+    from lispmsrt.services.requester import Answer as Answer
+    from lispmsrt.services.requester import NoAnswerError as NoAnswerError
+    from lispmsrt.services.requester import Requester as Requester
     from lispmsrt.wire.addresses import Address as Address
     from lispmsrt.wire.addresses import EidPrefix as EidPrefix
     from lispmsrt.wire.records import Locator as Locator
@@ -31,16 +35,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "Answer",
     "Config",
     "ConfigError",
     "EidPrefix",
     "Etr",
     "EtrListener",
     "Locator",
+    "MapResolverService",
     "MapServer",
     "MappingRecord",
+    "NoAnswerError",
     "NullListener",
     "RegistrationRejected",
+    "Requester",
     "load_config",
     "parse_config",
 ]
@@ -51,16 +59,20 @@ __version__ = "0.1.0"
 # pydantic.
 _PUBLIC = {
     "Address": ("lispmsrt.wire.addresses", "Address"),
+    "Answer": ("lispmsrt.services.requester", "Answer"),
     "Config": ("lispmsrt.config", "Config"),
     "ConfigError": ("lispmsrt.config", "ConfigError"),
     "EidPrefix": ("lispmsrt.wire.addresses", "EidPrefix"),
     "Etr": ("lispmsrt.services.etr", "Etr"),
     "EtrListener": ("lispmsrt.services.etr", "EtrListener"),
     "Locator": ("lispmsrt.wire.records", "Locator"),
+    "MapResolverService": ("lispmsrt.services.map_resolver", "MapResolverService"),
     "MapServer": ("lispmsrt.services.map_server", "MapServer"),
     "MappingRecord": ("lispmsrt.wire.records", "MappingRecord"),
+    "NoAnswerError": ("lispmsrt.services.requester", "NoAnswerError"),
     "NullListener": ("lispmsrt.services.etr", "NullListener"),
     "RegistrationRejected": ("lispmsrt.services.etr", "RegistrationRejected"),
+    "Requester": ("lispmsrt.services.requester", "Requester"),
     "load_config": ("lispmsrt.config", "load"),
     "parse_config": ("lispmsrt.config", "parse"),
 }

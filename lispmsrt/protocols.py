@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -183,6 +184,11 @@ class ControlProtocol(DatagramProtocol):
         self.counters: Counter[str] = Counter()
         self._control = control
         self._clock = clock
+        self._is_ipv6 = False
+
+    def startProtocol(self) -> None:
+        family = getattr(self.transport, "addressFamily", None)
+        self._is_ipv6 = family == socket.AF_INET6
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         address = pack_address(addr[0])
@@ -198,11 +204,19 @@ class ControlProtocol(DatagramProtocol):
         for data, (address, port) in self._control.datagrams_to_send(self._clock.seconds()):
             self.send(data, address, port)
 
+    def reaches(self, address: bytes) -> bool:
+        """Whether this socket can send to an address of this family: one of IPv6 reaches IPv4 where
+        it is bound to any address.
+        """
+        if len(address) == 16 or not self._is_ipv6:
+            return (len(address) == 16) is self._is_ipv6
+        return self.transport is not None and self.transport.getHost().host == "::"
+
     def send(self, data: bytes, address: bytes, port: int) -> None:
         """Send one datagram; what the network refuses is lost, as anything over UDP may be."""
         if self.transport is None:
             return
-        host = str(ipaddress.ip_address(address))
+        host = _host(address)
         if len(address) == 4 and self._is_ipv6:
             host = f"::ffff:{host}"
         try:
@@ -210,6 +224,8 @@ class ControlProtocol(DatagramProtocol):
         except (OSError, InvalidAddressError):
             self.counters["datagrams that could not be sent"] += 1
 
-    @property
-    def _is_ipv6(self) -> bool:
-        return getattr(self.transport, "addressFamily", None) == socket.AF_INET6
+
+@lru_cache(maxsize=4096)
+def _host(address: bytes) -> str:
+    """Return a packed address as the reactor wants it: those who ask do so again and again."""
+    return str(ipaddress.ip_address(address))

@@ -21,6 +21,7 @@ from lispmsrt.config import Config, ConfigError, load
 from lispmsrt.identity import StateError
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.listening import ListenError
+from lispmsrt.services.map_resolver import MapResolverService
 from lispmsrt.services.map_server import MapServer
 
 __all__ = ["Options", "makeService", "tune_garbage_collector"]
@@ -34,7 +35,7 @@ class Options(usage.Options):
             "config",
             "c",
             None,
-            "The configuration file (TOML): its [map-server] and [etr] decide the roles.",
+            "The configuration file (TOML): [map-server], [map-resolver] and [etr] are the roles.",
         ]
     ]
 
@@ -64,9 +65,15 @@ class Node(MultiService):
         clock = MonotonicClock(reactor)
         self.map_server: MapServer | None = None
         self.etr: Etr | None = None
+        self.map_resolver: MapResolverService | None = None
         if config.map_server is not None:
-            self.map_server = MapServer(config.map_server, config.site, reactor, clock)
+            self.map_server = MapServer(
+                config.map_server, config.site, reactor, clock, resolver=config.map_resolver
+            )
             self.map_server.setServiceParent(self)
+        elif config.map_resolver is not None:
+            self.map_resolver = MapResolverService(config.map_resolver, reactor, clock)
+            self.map_resolver.setServiceParent(self)
         if config.etr is not None:
             self.etr = Etr(config.etr, reactor, clock)
             self.etr.setServiceParent(self)
@@ -93,9 +100,10 @@ class Node(MultiService):
     def reload(self) -> Deferred[None] | None:
         """Read the file again. ConfigError leaves everything as it is."""
         config = load(self._path)
-        if config.map_server != self._config.map_server or config.etr != self._config.etr:
+        if config.roles() != self._config.roles():
             self._log.warn(
-                "{path}: only sites and keys are reloaded; [map-server] and [etr] need a restart",
+                "{path}: only sites and keys are reloaded; [map-server], [map-resolver] and [etr]"
+                " need a restart",
                 path=self._path,
             )
         if self.map_server is None or config.map_server is None:

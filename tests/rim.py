@@ -6,6 +6,7 @@ capture can be written from it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -155,7 +156,7 @@ class Pipe:
 class _Port:
     def __init__(self, network: Network, kind: str, host: str, port: int, target: Any) -> None:
         self.network, self.kind, self.where, self.target = network, kind, (host, port), target
-        self.addressFamily = None
+        self.addressFamily = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     def getHost(self) -> Any:
         return _address(self.kind.upper(), *self.where)
@@ -191,6 +192,8 @@ class Network(Clock):  # type: ignore[misc]
     datagrams: list[tuple[_Port, tuple[str, int], bytes]] = field(default_factory=list)
     silent: set[int] = field(default_factory=set)
     "TCP ports where connections are neither accepted nor refused"
+    loses: Callable[[Packet], bool] = lambda packet: False
+    "which datagrams never arrive"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -276,9 +279,10 @@ class Network(Clock):  # type: ignore[misc]
         for port, (host, number), data in queued:
             moved = True
             source = (port.where[0] or "127.0.0.1", port.where[1])
-            self.packets.append(Packet("udp", source, (host, number), data))
+            packet = Packet("udp", source, (host, number), data)
+            self.packets.append(packet)
             listening = self._listening("udp", host, number)
-            if listening is not None:
+            if listening is not None and not self.loses(packet):
                 listening.target.datagramReceived(data, source)
         for pipe in list(self.pipes):
             moved = pipe.move() or moved
@@ -334,6 +338,9 @@ class Listener:
 
     def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
         self._note("rejected", map_server, str(eid), reason)
+
+    def rloc_members_changed(self, map_server: str, instance_id: int, afi: int) -> None:
+        self._note("members", map_server, instance_id, afi)
 
     def leave_given(self, map_server: str) -> None:
         """Every Map-Notify with r says so: left out, since it depends on how often one was sent."""

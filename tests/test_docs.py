@@ -27,16 +27,32 @@ except ImportError:
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = ("index", "architecture", "configuration", "transports", "embedding", "draft")
+PAGES = (
+    "index",
+    "architecture",
+    "configuration",
+    "transports",
+    "mapping-service",
+    "lig",
+    "embedding",
+    "draft",
+    "specifications",
+)
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "The file": config.Config,
     "[map-server]": config.MapServerConfig,
+    "[map-server.subscriptions]": config.SubscriptionsConfig,
+    "[map-server.ddt]": config.DdtConfig,
+    "[[...rloc-membership]]": config.RlocMembershipConfig,
     "[map-server.tcp] and [etr.tcp]": config.TcpConfig,
     "[[site]]": config.SiteConfig,
     "[[site.eid-prefix]]": config.SitePrefixConfig,
     "[[site.xtr]]": config.SiteXtrConfig,
     "Keys": config.KeyConfig,
+    "[map-resolver]": config.MapResolverConfig,
+    "[[map-resolver.map-server]]": config.ResolverMapServerConfig,
+    "[[map-resolver.map-server.eid-prefix]]": config.ServedPrefixConfig,
     "[etr]": config.EtrConfig,
     "[[etr.map-server]]": config.EtrMapServerConfig,
     "[[etr.mapping]]": config.MappingConfig,
@@ -128,7 +144,7 @@ class ConfigurationPageTests(SynchronousTestCase):
                     expected = ("required",)
                 elif default is None:
                     expected = ("none",)
-                elif isinstance(default, config.TcpConfig):
+                elif isinstance(default, config.TcpConfig | config.SubscriptionsConfig):
                     expected = ("see below", "see above")
                 else:
                     expected = (f"``{written(default)}``",)
@@ -169,13 +185,14 @@ class SampleTests(SynchronousTestCase):
     """Code blocks."""
 
     def test_toml_samples_are_complete_configurations(self) -> None:
-        """Each parses; each role, and both together, has one."""
+        """Each parses; each role has one, and a Map-Server together with each of the others."""
         roles = set()
         for name in PAGES:
             for sample in blocks(page(name), "toml"):
                 parsed = config.parse(sample, name)
-                roles.add((parsed.map_server is not None, parsed.etr is not None))
-        self.assertEqual(roles, {(True, False), (False, True), (True, True)})
+                roles.add(tuple(role is not None for role in parsed.roles()))
+        alone = {(True, False, False), (False, True, False), (False, False, True)}
+        self.assertEqual(roles, alone | {(True, True, False), (True, False, True)})
 
     def test_python_samples_compile_and_use_public_names(self) -> None:
         """What they import from lispmsrt is public."""
@@ -194,43 +211,94 @@ class SampleTests(SynchronousTestCase):
         self.assertEqual(names, set(lispmsrt.__all__))
 
 
-class DraftPageTests(SynchronousTestCase):
-    """docs/draft.rst, the tests it names and the comments that name its headings."""
+class RulePages:
+    """A page whose first part says of each rule its state and its tests, and whose second part has
+    the decisions that code refers to by their headings. Mix it into a TestCase.
+    """
+
+    name: str
+    at_least: int
+    "how many rules there are"
+
+    def first_part(self) -> str:
+        """Return the text of the rules."""
+        first, heading, _second = page(self.name).partition("\nPart two: decisions\n")
+        assert heading
+        return first
+
+    def rules(self) -> list[list[str]]:
+        """Return rule, source, state and tests of all tables of the first part."""
+        return [
+            row
+            for text in headings(self.first_part()).values()
+            if ".. list-table::" in text
+            for row in rows(text)
+        ]
 
     def test_every_test_named_exists(self) -> None:
         """``module.class.method``."""
-        named = set(re.findall(r"``(test_\w+)\.(\w+)\.(test_\w+)``", page("draft")))
+        named = _tests_named(page(self.name))
         self.assertTrue(named)
         missing = [".".join(name) for name in sorted(named) if not _exists(*name)]
         self.assertEqual(missing, [])
 
     def test_every_heading_that_code_names_exists(self) -> None:
-        """Comments and docstrings say ``docs/draft.rst, "Heading"``, or a heading and a number."""
-        known = headings(page("draft"))
-        named = _headings_named()
-        self.assertIn(("Arming", "8"), named)
-        for heading, number in named:
+        """Comments and docstrings say ``docs/PAGE.rst, "Heading"``, or a heading and a number."""
+        known = headings(page(self.name))
+        for heading, number in _headings_named(self.name):
             self.assertIn(heading, known)
             if number:
                 self.assertRegex(known[heading], rf"(?m)^{number}\. ")
+
+    def test_states(self) -> None:
+        """Each rule has one of the three states."""
+        rules = self.rules()
+        self.assertGreater(len(rules), self.at_least)
+        for rule in rules:
+            self.assertEqual(len(rule), 4, rule)
+            self.assertRegex(rule[2], r"^(done|not yet|left out)\b", rule[0])
+
+
+class DraftPageTests(RulePages, SynchronousTestCase):
+    """docs/draft.rst, the tests it names and the comments that name its headings."""
+
+    name = "draft"
+    at_least = 60
+
+    def test_code_names_headings(self) -> None:
+        """They are found at all."""
+        self.assertIn(("Arming", "8"), _headings_named(self.name))
 
     def test_arming_has_nine_rules(self) -> None:
         """They are referred to by their numbers."""
         numbers = re.findall(r"(?m)^(\d+)\. ", headings(page("draft"))["Arming"])
         self.assertEqual(numbers, [str(number) for number in range(1, 10)])
 
-    def test_states(self) -> None:
-        """Each rule has one of the three states."""
-        first, _heading, _second = page("draft").partition("\nPart two: decisions\n")
-        states = [
-            row[2]
-            for text in headings(first).values()
-            if ".. list-table::" in text
-            for row in rows(text)
-        ]
-        self.assertGreater(len(states), 60)
-        for state in states:
-            self.assertRegex(state, r"^(done|not yet|left out)\b")
+
+class SpecificationsPageTests(RulePages, SynchronousTestCase):
+    """docs/specifications.rst, likewise."""
+
+    name = "specifications"
+    at_least = 140
+
+    def test_what_is_done_has_a_test(self) -> None:
+        """At least one for each rule."""
+        for rule, _source, state, tests in self.rules():
+            if state.startswith("done"):
+                self.assertTrue(_tests_named(tests), rule)
+
+    def test_what_is_not_done_has_its_reason(self) -> None:
+        """Whether it is to come or not."""
+        for rule, _source, state, _tests in self.rules():
+            if not state.startswith("done"):
+                self.assertRegex(state, r"^(not yet|left out), because \w+", rule)
+
+    def test_every_specification_has_its_section(self) -> None:
+        """In the order of the page's introduction."""
+        first = list(headings(self.first_part()))
+        for name in ("9300", "9301", "8060", "8111", "9302", "9303", "9437", "9735"):
+            self.assertTrue([one for one in first if one.startswith(f"RFC {name}: ")], name)
+        self.assertIn("draft-kouvelas-lisp-rloc-membership-01", first)
 
 
 class RenderTests(SynchronousTestCase):
@@ -239,7 +307,7 @@ class RenderTests(SynchronousTestCase):
     def test_links_between_pages(self) -> None:
         """Every page that is linked exists, with its heading."""
         for name in PAGES:
-            for target, anchor in re.findall(r"<(\w+)\.rst(?:#([\w-]+))?>`__", page(name)):
+            for target, anchor in re.findall(r"<([\w-]+)\.rst(?:#([\w-]+))?>`__", page(name)):
                 self.assertIn(target, PAGES)
                 if anchor:
                     anchors = {
@@ -281,8 +349,13 @@ def _exists(module: str, class_name: str, method: str) -> bool:
     )
 
 
-def _headings_named() -> set[tuple[str, str]]:
-    """Find (heading, number or nothing) in everything that refers to the page."""
+def _tests_named(text: str) -> set[tuple[str, str, str]]:
+    """Find (module, class, method) of every test that is named."""
+    return set(re.findall(r"``(test_\w+)\.(\w+)\.(test_\w+)``", text))
+
+
+def _headings_named(name: str) -> set[tuple[str, str]]:
+    """Find (heading, number or nothing) in everything that refers to a page."""
     named: set[tuple[str, str]] = set()
     for folder in ("lispmsrt", "tests", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -291,7 +364,7 @@ def _headings_named() -> set[tuple[str, str]]:
             # A reference may go on behind the next line's comment sign.
             text = re.sub(r"\s*\n\s*#?\s*", " ", path.read_text())
             for match in re.finditer(
-                r'docs/draft\.rst[ ,:(]*(?:"([^"]+)"|([A-Z][a-z]+) (\d+)\b)', text
+                rf'docs/{name}\.rst[ ,:(]*(?:"([^"]+)"|([A-Z][a-z]+) (\d+)\b)', text
             ):
                 named.add((match[1] or match[2], match[3] or ""))
     return named

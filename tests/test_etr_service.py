@@ -14,8 +14,10 @@ from lispmsrt import Etr, MapServer, RegistrationRejected
 from lispmsrt.services.link import NullListener
 from lispmsrt.services.listening import ListenError
 from lispmsrt.session.base import CloseReason
-from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.map_register import RegisterFlag
+from lispmsrt.wire.map_reply import decode_map_reply
+from lispmsrt.wire.map_request import MapRequest, RequestedEid, encode_map_request
 from lispmsrt.wire.reliable_transport import (
     MappingNotification,
     RefreshScope,
@@ -398,6 +400,41 @@ class SessionTests(_Case):
         self.assertIsInstance(event[2], MappingNotification)
         self.assertEqual(str(event[2].record.eid), "10.1.9.0/24")
 
+    def test_what_others_have_taken_over_is_one_line(self) -> None:
+        """And this ETR answers for it no more; for the rest it does."""
+        self.server()
+        first = self.etr(etr_text("10.1.1.0/24", "10.1.2.0/24", "10.1.3.0/24"))
+        self.network.run(1)
+        other = etr_text("10.1.1.0/24", "10.1.2.0/24", host="127.0.0.4").replace('0f"', 'ff"')
+        with capturedLogs() as events:
+            self.services.append(etr_of(self.network, other))
+            self.services[-1].startService()
+            self.network.run(5)
+        lines = [formatEvent(e) for e in events if "left to" in (e["log_format"] or "")]
+        self.assertEqual(
+            lines,
+            [
+                f"left to other xTRs, says Map-Server {_SERVER}: 2 EID-prefixes,"
+                " the first 10.1.1.0/24"
+            ],
+        )
+        assert first.answers is not None
+        asked = [_eid("10.1.1.1/32"), _eid("10.1.3.1/32")]
+        for number, eid in enumerate(asked, 1):
+            rloc = Address.from_text("127.0.0.9")
+            data = encode_map_request(MapRequest(number, (rloc,), (RequestedEid(eid),)))
+            first.receive_datagram(data, (rloc.packed, 5000), 0.0)
+        ((reply, _to),) = first.answers.datagrams_to_send(0.0)
+        self.assertEqual(decode_map_reply(reply).nonce, 2)
+        # The application means it after all.
+        outcome(first.register(mapping("10.1.1.0/24", "127.0.0.2")))
+        first.receive_datagram(
+            encode_map_request(MapRequest(3, (rloc,), (RequestedEid(asked[0]),))),
+            (rloc.packed, 5000),
+            0.0,
+        )
+        self.assertEqual(len(first.answers.datagrams_to_send(0.0)), 1)
+
     def test_a_lost_session_is_told_and_heals(self) -> None:
         """Within seconds: one Map-Register, one Map-Notify, one connection."""
         server = self.server()
@@ -486,7 +523,8 @@ class SessionTests(_Case):
         etr = self.etr(etr_text("10.1.0.0/16"))
         self.network.run(1)
         outcome(etr.register(mapping("192.0.2.0/24")))
-        etr.links[0].mapping_notified(None)  # type: ignore[arg-type]
+        news = MappingNotification(bytes(16), bytes(8), mapping("203.0.113.0/24"))
+        etr.links[0].mapping_notified(news)
         self.network.run(1)
         self.assertEqual(len(server.sessions), 1)
         etr.stopService()
@@ -522,6 +560,7 @@ class SessionTests(_Case):
         listener.session_down("", CloseReason.SHUTDOWN)
         listener.mapping_notified("", None)  # type: ignore[arg-type]
         listener.rejected("", _eid("10.1.1.0/24"), 1)
+        listener.rloc_members_changed("", 0, 1)
 
     def test_up_and_down_are_one_line_each(self) -> None:
         """Which Map-Server, over what, why."""

@@ -103,7 +103,7 @@ class MapServerServiceTests(SynchronousTestCase):
 
     def test_what_is_granted_as_receive_buffer_is_kept_per_socket(self) -> None:
         """In memory there is none; over real sockets tests/test_real_sockets.py asks."""
-        self.assertEqual(self.server.receive_buffers, {f"{MAP_SERVER_HOST}:4342": 0})
+        self.assertEqual(self.server.udp.granted, {f"{MAP_SERVER_HOST}:4342": 0})
 
     def test_a_port_that_is_taken_is_one_sentence_and_closes_the_others(self) -> None:
         """TCP after UDP, and UDP after UDP."""

@@ -339,7 +339,7 @@ class ControlProtocolTests(SynchronousTestCase):
         self.control, self.clock = _Control(), Clock()
         self.transport = _UdpTransport(family)
         protocol = ControlProtocol(self.control, self.clock)
-        protocol.transport = self.transport  # type: ignore[assignment]
+        protocol.makeConnection(self.transport)  # type: ignore[arg-type]
         return protocol
 
     def test_a_datagram_goes_in_with_its_source_and_the_answers_go_out(self) -> None:

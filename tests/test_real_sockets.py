@@ -45,7 +45,7 @@ class RealSocketTests(OverTcp, SessionGround, TestCase):
     async def test_granted_receive_buffers_are_shown(self) -> None:
         """By both services, as the kernel granted them."""
         etr, _listener = await self.start_both()
-        (granted,) = self.server.receive_buffers.values()
+        (granted,) = self.server.udp.granted.values()
         self.assertGreaterEqual(granted, 65_536)
         self.assertEqual(etr.receive_buffer, granted)
 

@@ -193,7 +193,7 @@ class SelectionTests(SessionGround, TestCase):
         hole = Blackhole()
         self.addCleanup(hole.close)
         hole.open(lambda each: each.getsockname() == (MAP_SERVER_HOST, port))
-        counters = self.server.control.counters
+        counters = self.server.mapping.registrations.counters
         await self.until(lambda: self.held() == set(_PREFIXES), "UDP has registered all")
         registers = counters["Map-Registers in"]
         await self.until(

@@ -10,13 +10,14 @@ from lispmsrt.cli.demo_cast import Actor
 from lispmsrt.cli.demo_display import EtrStatus, Status
 from lispmsrt.cli.demo_transports import MAP_SERVER_ADDRESS
 from lispmsrt.mapping.database import Registration
+from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.sites import eid_key
 from lispmsrt.services.map_server import MapServer
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.records import MappingRecord
 
-__all__ = ["Stage", "StepError"]
+__all__ = ["Stage", "StepError", "rlocs_text"]
 
 
 class StepError(Exception):
@@ -34,8 +35,7 @@ class Stage:
     def held(self, actor: Actor) -> list[Registration]:
         """Return what the Map-Server holds of an ETR."""
         ids = actor.site.xtr_id
-        registrations = self.map_server.database.registrations()
-        return [one for one in registrations if one.lease.ids[:16] == ids]
+        return [one for one in self._parts() if one.lease.ids[:16] == ids]
 
     def clock_of(self, actor: Actor) -> float | None:
         """Return the seconds until the first registration of an ETR ends, None if none will."""
@@ -52,7 +52,7 @@ class Stage:
         registration = self.map_server.database.exact(instance_id, afi, key)
         if registration is None:
             return "not registered"
-        return ", ".join(f"RLOC {locator.rloc}" for locator in registration.decode().locators)
+        return rlocs_text(registration.decode())
 
     def meant(self) -> dict[EidPrefix, tuple[bytes, MappingRecord]]:
         """Return xTR-ID and record of everything that the ETRs mean to register."""
@@ -78,6 +78,11 @@ class Stage:
         (address,) = (each.address for each in listeners if each.endpoint == endpoint)
         return int(address.rpartition(":")[2])
 
+    def udp_address(self) -> str:
+        """Return the address and port that Map-Registers and Map-Requests go to."""
+        udp = self.map_server.addresses[0]
+        return f"{udp.host}:{udp.port}"
+
     def session_of(self, actor: Actor) -> MapServerSession:
         """Return the Map-Server's end of an ETR's session; StepError when there is none."""
         address = f"{actor.site.address}:"
@@ -88,7 +93,7 @@ class Stage:
 
     def totals(self) -> Iterator[str]:
         """Yield in words what has passed over UDP and over sessions so far."""
-        counters = self.map_server.control.counters
+        counters = self.map_server.mapping.registrations.counters
         yield (
             f"UDP: {counters['Map-Registers in']} Map-Registers in, "
             f"{counters['Map-Notifies out']} Map-Notifies out; connections accepted: "
@@ -103,11 +108,16 @@ class Stage:
     def status(self) -> Status:
         """Return how things stand."""
         held: dict[bytes, list[Registration]] = {actor.site.xtr_id: [] for actor in self.actors}
-        for registration in self.map_server.database.registrations():
+        for registration in self._parts():
             held[registration.lease.ids[:16]].append(registration)
         etrs = (self._etr_status(actor, held[actor.site.xtr_id]) for actor in self.actors)
         total = sum(actor.site.count for actor in self.actors)
         return Status(f"Map-Server {MAP_SERVER_ADDRESS}", tuple(etrs), total)
+
+    def _parts(self) -> Iterator[Registration]:
+        """Yield what each ETR has registered: where it is merged, each one's part."""
+        for registration in self.map_server.database.registrations():
+            yield from parts_of(registration)
 
     def _etr_status(self, actor: Actor, held: list[Registration]) -> EtrStatus:
         return EtrStatus(
@@ -121,3 +131,8 @@ class Stage:
             rate=actor.rate,
             acks=actor.acks,
         )
+
+
+def rlocs_text(record: MappingRecord) -> str:
+    """Return a mapping's RLOCs in words."""
+    return ", ".join(f"RLOC {locator.rloc}" for locator in record.locators) or "no RLOC"

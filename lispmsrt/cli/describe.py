@@ -10,7 +10,9 @@ from lispmsrt.config import (
     EtrMapServerConfig,
     KeyConfig,
     MappingConfig,
+    MapResolverConfig,
     MapServerConfig,
+    RlocMembershipConfig,
     SiteConfig,
     SitePrefixConfig,
 )
@@ -32,7 +34,11 @@ def describe(config: Config) -> list[str]:
     """Return the lines that say what the configuration means."""
     roles = [
         name
-        for name, section in (("Map-Server", config.map_server), ("ETR", config.etr))
+        for name, section in (
+            ("Map-Server", config.map_server),
+            ("Map-Resolver", config.map_resolver),
+            ("ETR", config.etr),
+        )
         if section is not None
     ]
     lines = [_line(0, "roles", " and ".join(roles))]
@@ -41,6 +47,8 @@ def describe(config: Config) -> list[str]:
         lines += [line for site in config.site for line in ("", *_site(site))]
         if not config.site:
             lines += ["", "No site: nobody can register."]
+    if config.map_resolver is not None:
+        lines += ["", *_map_resolver(config.map_resolver, config.map_server is None)]
     if config.etr is not None:
         lines += ["", *_etr(config.etr)]
     return [_printable(line) for line in lines]
@@ -60,6 +68,38 @@ def _map_server(config: MapServerConfig) -> Iterator[str]:
         f"{config.max_registrations} registrations, {config.max_sessions} sessions, "
         f"{config.max_sessions_per_address} from one address",
     )
+    yield _line(
+        2,
+        "Map-Requests",
+        f"{config.request_rate:g} a second from one requester, {config.request_burst} at once",
+    )
+    extras = {
+        "subscriptions (RFC 9437)": config.subscriptions.enabled,
+        "referrals (RFC 8111)": config.ddt is not None,
+        "LISP-SEC (RFC 9303)": bool(config.itr_keys),
+    }
+    yield from _list(2, "offers", [what for what, is_on in extras.items() if is_on])
+    yield from _list(2, "RLOC membership", _membership(config.rloc_membership))
+
+
+def _membership(tables: Sequence[RlocMembershipConfig]) -> list[str]:
+    return [f"instance ID {table.instance_id}: {', '.join(table.families)}" for table in tables]
+
+
+def _map_resolver(config: MapResolverConfig, is_alone: bool) -> Iterator[str]:
+    yield "Map-Resolver"
+    sockets = config.sockets() if is_alone else config.control
+    yield from _list(2, "control", [f"UDP {address}" for address in sockets] or ["as above"])
+    served = [
+        (str(server.address), prefix.prefix, f"instance ID {prefix.instance_id}")
+        for server in config.map_servers
+        for prefix in server.eid_prefix
+    ]
+    anything = [
+        (str(server.address), "anything") for server in config.map_servers if not server.eid_prefix
+    ]
+    rows = _columns([*served, *anything])
+    yield from _list(2, "asks", rows or ["nobody: the sites above are all there is"])
 
 
 def _site(site: SiteConfig) -> Iterator[str]:
@@ -67,6 +107,8 @@ def _site(site: SiteConfig) -> Iterator[str]:
     yield from _list(2, "keys", [_key(key) for key in site.keys])
     rlocs = ", ".join(site.allowed_rlocs) or "any"
     yield _line(2, "allowed RLOCs", rlocs)
+    if site.allowed_itrs:
+        yield _line(2, "allowed ITRs", ", ".join(site.allowed_itrs))
     if not site.require_reliable_transport_bit:
         yield _line(2, "sessions", "any Map-Register arms, with the r bit or without")
     prefixes = _columns([_site_prefix(prefix) for prefix in site.eid_prefix])
@@ -103,6 +145,8 @@ def _etr(config: EtrConfig) -> Iterator[str]:
     yield _line(
         2, "registration", f"over UDP every {config.registration_period:g} s until a session has it"
     )
+    if not config.answer_map_requests:
+        yield _line(2, "Map-Requests", "not answered")
     for server in config.map_servers:
         yield ""
         yield from _etr_map_server(server, config)
@@ -126,8 +170,10 @@ def _etr_map_server(server: EtrMapServerConfig, config: EtrConfig) -> Iterator[s
         "merging": server.merge,
         "record TTL as timeout": server.use_ttl,
         "Mapping Notifications": server.mapping_notifications,
+        "LISP-SEC": server.lisp_sec,
     }
     yield _line(2, "asks for", ", ".join(what for what, is_on in asked.items() if is_on) or "-")
+    yield from _list(2, "RLOC membership", _membership(server.rloc_membership))
 
 
 def _mapping(mapping: MappingConfig) -> Iterator[tuple[str, ...]]:

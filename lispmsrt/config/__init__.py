@@ -8,41 +8,51 @@ from lispmsrt.config.endpoints import (
     transport_name,
     with_default_port,
 )
-from lispmsrt.config.keys import KeyConfig
-from lispmsrt.config.reading import ConfigError, load, parse
-from lispmsrt.config.schema import (
-    Config,
+from lispmsrt.config.etr import (
     EtrConfig,
     EtrMapServerConfig,
     LocatorConfig,
     MappingConfig,
-    MapServerConfig,
-    SiteConfig,
-    SitePrefixConfig,
-    SiteXtrConfig,
-    TcpConfig,
     make_record,
-    make_sites,
 )
+from lispmsrt.config.keys import KeyConfig
+from lispmsrt.config.map_resolver import (
+    MapResolverConfig,
+    ResolverMapServerConfig,
+    ServedPrefixConfig,
+)
+from lispmsrt.config.map_server import DdtConfig, MapServerConfig, SubscriptionsConfig
+from lispmsrt.config.membership import RlocMembershipConfig, membership_families
+from lispmsrt.config.reading import ConfigError, load, parse
+from lispmsrt.config.schema import Config
+from lispmsrt.config.sites import SiteConfig, SitePrefixConfig, SiteXtrConfig, make_sites
+from lispmsrt.config.tcp import TcpConfig
 
 __all__ = [
     "DEFAULT_PORTS",
     "Config",
     "ConfigError",
+    "DdtConfig",
     "EtrConfig",
     "EtrMapServerConfig",
     "KeyConfig",
     "LocatorConfig",
+    "MapResolverConfig",
     "MapServerConfig",
     "MappingConfig",
+    "ResolverMapServerConfig",
+    "RlocMembershipConfig",
+    "ServedPrefixConfig",
     "SiteConfig",
     "SitePrefixConfig",
     "SiteXtrConfig",
     "SocketAddress",
+    "SubscriptionsConfig",
     "TcpConfig",
     "load",
     "make_record",
     "make_sites",
+    "membership_families",
     "parse",
     "transport_name",
     "with_default_port",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Section"]
+__all__ = ["Section", "repeated"]
 
 
 class Section(BaseModel):
@@ -18,3 +20,13 @@ class Section(BaseModel):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )
+
+
+def repeated(texts: Iterable[str]) -> str | None:
+    """Return the first that stands twice."""
+    seen: set[str] = set()
+    for text in texts:
+        if text in seen:
+            return text
+        seen.add(text)
+    return None

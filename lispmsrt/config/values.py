@@ -23,6 +23,7 @@ __all__ = [
     "IpText",
     "Octet",
     "Octets",
+    "Rate",
     "RlocPrefixText",
     "RlocText",
     "Seconds",
@@ -91,6 +92,7 @@ RlocPrefixText = Annotated[str, AfterValidator(_rloc_prefix)]
 EidPrefixText = Annotated[str, AfterValidator(_eid_prefix)]
 CertificateText = Annotated[str, AfterValidator(_certificate)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Rate = Seconds  # something a second: the same numbers
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(gt=0)]

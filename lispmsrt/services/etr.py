@@ -1,4 +1,5 @@
-"""The ETR as a Twisted service: one UDP socket, and a link to each Map-Server.
+"""The ETR as a Twisted service: one UDP socket, a link to each Map-Server, and answers for who
+asks.
 
 Give it a configuration and a reactor. ``register`` and ``withdraw`` may be called at any time.
 """
@@ -16,7 +17,11 @@ from twisted.logger import Logger
 
 from lispmsrt.clock import Alarm, MonotonicClock
 from lispmsrt.config import EtrConfig, EtrMapServerConfig, make_record
+from lispmsrt.control.etr_answers import EtrAnswers
+from lispmsrt.control.lisp_sec import EtrSecurity
+from lispmsrt.control.request_limits import RequestLimits
 from lispmsrt.identity import EtrIdentity
+from lispmsrt.mapping.etr_mappings import EtrMappings
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.connector import Transport
 from lispmsrt.services.link import (
@@ -28,9 +33,16 @@ from lispmsrt.services.link import (
 from lispmsrt.services.listening import endpoint_from, listen_control, stop_listening
 from lispmsrt.services.snapshots import EtrSnapshot
 from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.authentication import Key
+from lispmsrt.wire.messages import ControlType
+from lispmsrt.wire.record_walk import EID_OFFSET, walk_records
 from lispmsrt.wire.records import MappingRecord
+from lispmsrt.wire.reliable_transport import eid_wire_form
 
 __all__ = ["Etr", "EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
+
+
+_QUESTIONS = (ControlType.MAP_REQUEST, ControlType.ENCAPSULATED)
 
 
 class Etr(Service):
@@ -58,13 +70,13 @@ class Etr(Service):
         self._udp = ControlProtocol(self, self._clock)
         self._alarm = Alarm(self._clock, self._flush)
         self._soon = Alarm(self._clock, self._flush)
+        random = random or SystemRandom()
         self.links = [
-            self._link(server, listener or NullListener(), random or SystemRandom())
-            for server in config.map_servers
+            self._link(server, listener or NullListener(), random) for server in config.map_servers
         ]
-        for mapping in config.mappings:
-            for link in self.links:
-                link.register(make_record(mapping), awaited=False)
+        self._mappings = EtrMappings()
+        self.answers = self._make_answers(random) if config.answer_map_requests else None
+        self._register_configured()
 
     def _link(
         self, server: EtrMapServerConfig, listener: EtrListener, random: Random
@@ -84,6 +96,31 @@ class Etr(Service):
             wake=self._flush_soon,
         )
 
+    def _make_answers(self, random: Random) -> EtrAnswers:
+        address = self.config.control.packed
+        return EtrAnswers(
+            self._mappings,
+            RequestLimits(random),
+            self._udp.reaches,
+            # A socket that is bound to any address does not tell which one a probe came to.
+            address=address if any(address) else None,
+            security=_make_security(self.config),
+            is_left=self._is_left,
+        )
+
+    def _is_left(self, record: bytes) -> bool:
+        """Whether every Map-Server says that another xTR has taken over what a record is about."""
+        locators_at = walk_records(record, 0, len(record), 1)[0][6]
+        eid = record[5:6] + record[EID_OFFSET:locators_at]
+        return all(link.registrations.is_roamed(eid) for link in self.links)
+
+    def _register_configured(self) -> None:
+        for mapping in self.config.mappings:
+            record = make_record(mapping)
+            for link in self.links:
+                link.register(record, awaited=False)
+            self._answer_for(record.eid)
+
     # What it means
 
     def register(self, record: MappingRecord) -> Deferred[None]:
@@ -95,6 +132,7 @@ class Etr(Service):
         done = gatherResults(
             [link.register(record, awaited=True) for link in self.links], consumeErrors=True
         )
+        self._answer_for(record.eid)
         self._flush_soon()
         return done.addCallbacks(lambda _: None, _first_error)
 
@@ -105,8 +143,16 @@ class Etr(Service):
         done = gatherResults(
             [link.withdraw(eid_prefix, awaited=True) for link in self.links], consumeErrors=True
         )
+        self._mappings.remove(eid_prefix)
         self._flush_soon()
         return done.addCallbacks(lambda _: None, _first_error)
+
+    def _answer_for(self, eid: EidPrefix) -> None:
+        """From now on, whatever the Map-Servers say."""
+        entry = self.links[0].registrations.find(eid_wire_form(eid))
+        if self.answers is not None and entry is not None:
+            # The link's own octets: there may be a million of these.
+            self._mappings.put(entry.record)
 
     @property
     def address(self) -> Any:
@@ -151,7 +197,10 @@ class Etr(Service):
     # UDP
 
     def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
-        """Hand a datagram to the Map-Server that it comes from."""
+        """Answer a question, or hand the datagram to the Map-Server that it comes from."""
+        if self.answers is not None and data and data[0] >> 4 in _QUESTIONS:
+            self.answers.receive_datagram(data, source, now)
+            return
         senders = [link for link in self.links if link.config.address.packed == source[0]]
         # A Map-Notify may come from another port than 4342; several Map-Servers may share an
         # address.
@@ -161,12 +210,14 @@ class Etr(Service):
         self._set_alarm()
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
-        """Collect what is due from every Map-Server's UDP side."""
+        """Collect what is due from every Map-Server's UDP side, and answers."""
         output = [
             (data, (link.config.address.packed, link.config.address.port))
             for link in self.links
             for data in link.control.datagrams_to_send(now)
         ]
+        if self.answers is not None:
+            output += self.answers.datagrams_to_send(now)
         self._set_alarm()
         return output
 
@@ -186,3 +237,12 @@ class Etr(Service):
 
 def _first_error(failure: Any) -> Any:
     return failure.value.subFailure
+
+
+def _make_security(config: EtrConfig) -> EtrSecurity | None:
+    """Return LISP-SEC with the Map-Servers that are told of it; None where there are none."""
+    by_id: dict[int, list[Key]] = {}
+    for server in config.map_servers:
+        if server.lisp_sec:
+            by_id.setdefault(server.key.id, []).append(server.key.to_key())
+    return EtrSecurity(lambda key_id: by_id.get(key_id, ())) if by_id else None

@@ -13,11 +13,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lispmsrt.config import EtrConfig, EtrMapServerConfig
+from lispmsrt.clock import Alarm
+from lispmsrt.config import EtrConfig, EtrMapServerConfig, membership_families
 from lispmsrt.control.etr import EtrControl
 from lispmsrt.identity import EtrIdentity
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
+from lispmsrt.mapping.learnt_members import LearntMembers
 from lispmsrt.protocols import SessionProtocol
 from lispmsrt.services.backoff import Backoff
 from lispmsrt.services.connector import Connector, Transport
@@ -34,6 +36,10 @@ from lispmsrt.wire.reliable_transport import (
 )
 
 __all__ = ["EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
+
+
+_LINE_DELAY = 1.0
+"""Seconds over which EID-prefixes that were taken over go into one line of the log."""
 
 
 class RegistrationRejected(Exception):  # noqa: N818
@@ -67,6 +73,9 @@ class EtrListener(Protocol):
     def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
         """The Map-Server refuses, or has withdrawn, a registration."""
 
+    def rloc_members_changed(self, map_server: str, instance_id: int, afi: int) -> None:
+        """The RLOCs of the xTRs of a family have changed: ask the link's ``members``."""
+
 
 class NullListener:
     """Hears nothing: derive from it to hear only what matters."""
@@ -84,6 +93,9 @@ class NullListener:
         """Do nothing."""
 
     def rejected(self, map_server: str, eid: EidPrefix, reason: int) -> None:
+        """Do nothing."""
+
+    def rloc_members_changed(self, map_server: str, instance_id: int, afi: int) -> None:
         """Do nothing."""
 
 
@@ -109,12 +121,16 @@ class MapServerLink:
         self.registrations = EtrRegistrations(self)
         self.session: EtrSession | None = None
         self._listener = listener
+        self.members = self._make_members()
+        "the RLOC membership that this Map-Server tells; None where none is asked for"
         self._clock = clock
         self._wake = wake
         self._limits = etr.session_limits()
         self._tcp = etr.tcp.options()
         self._registering: dict[bytes, list[Deferred[None]]] = {}
         self._withdrawing: dict[bytes, list[Deferred[None]]] = {}
+        self._taken_over: list[bytes] = []
+        self._say_taken_over = Alarm(clock, self._log_taken_over)
         self._protocol: SessionProtocol | None = None
         self._closed: Deferred[None] | None = None
         self._credentials = Credentials(
@@ -122,6 +138,10 @@ class MapServerLink:
         )
         self.control = self._make_control(etr, random)
         self.connector = self._make_connector(etr, random, transports)
+
+    def _make_members(self) -> LearntMembers | None:
+        families = membership_families(self.config.rloc_membership)
+        return LearntMembers(families, on_change=self._members_changed) if families else None
 
     def _make_control(self, etr: EtrConfig, random: Random) -> EtrControl:
         return EtrControl(
@@ -131,6 +151,8 @@ class MapServerLink:
             random=random,
             timers=etr.timers(),
             on_leave_to_connect=self._leave_given,
+            on_mapping_notified=self._tell,
+            yields=etr.yield_to_newer,
         )
 
     def _make_connector(
@@ -189,14 +211,38 @@ class MapServerLink:
         with self._listening():
             self._listener.rejected(self.name, eid_prefix, reason)
 
+    def taken_over(self, eid: bytes) -> None:
+        """Another xTR registers an EID-prefix of ours now."""
+        if not self._taken_over:
+            self._say_taken_over.set(self._clock.seconds() + _LINE_DELAY)
+        self._taken_over.append(eid)
+
     def mapping_notified(self, notification: MappingNotification) -> None:
-        """The Map-Server's view of a mapping has changed."""
+        """The Map-Server's view of a mapping has changed, says its session."""
+        self.control.notified_on_session(notification)
+        self._tell(notification)
+
+    def _tell(self, notification: MappingNotification) -> None:
         with self._listening():
             self._listener.mapping_notified(self.name, notification)
+
+    def _members_changed(self, instance_id: int, afi: int) -> None:
+        with self._listening():
+            self._listener.rloc_members_changed(self.name, instance_id, afi)
 
     def _listening(self) -> Any:
         """What a listener does wrong is logged, and costs nobody a session."""
         return self._log.failuresHandled("listener of Map-Server {peer}", peer=self.name)
+
+    def _log_taken_over(self) -> None:
+        """Write one line, however many went together."""
+        eids, self._taken_over = self._taken_over, []
+        self._log.info(
+            "left to other xTRs, says Map-Server {peer}: {count} EID-prefixes, the first {eid}",
+            peer=self.name,
+            count=len(eids),
+            eid=decode_eid_wire_form(eids[0]),
+        )
 
     # The session
 
@@ -227,6 +273,7 @@ class MapServerLink:
             speaks_first=ISpeaksFirst.providedBy(protocol.transport),
             on_established=self._session_established,
             on_no_refresh=self._no_refresh,
+            members=self.members,
         )
 
     def _session_began(self, protocol: SessionProtocol, transport: Transport) -> None:
@@ -280,6 +327,8 @@ class MapServerLink:
     def stop(self) -> Deferred[None]:
         """Close the session; fires when its transport is gone."""
         self.connector.stop()
+        self._say_taken_over.set(None)
+        self._taken_over.clear()
         waiting = [*self._registering.values(), *self._withdrawing.values()]
         self._registering, self._withdrawing = {}, {}
         for answers in waiting:

@@ -1,19 +1,19 @@
 """The Map-Server as a Twisted service: sockets, sessions, expiry, reload.
 
-Give it a configuration and a reactor; it builds everything below from them. The mapping service
-itself is in :mod:`lispmsrt.mapping`, the protocols in :mod:`lispmsrt.session` and
-:mod:`lispmsrt.control`.
+Give it a configuration and a reactor; it builds everything below from them. What has no socket is
+joined in :mod:`lispmsrt.services.mapping_service`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from random import Random, SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import CooperativeTask, Cooperator, SchedulerStopped, TaskStopped
 from twisted.logger import Logger
@@ -21,22 +21,21 @@ from zope.interface import implementer
 
 from lispmsrt.clock import Alarm, MonotonicClock
 from lispmsrt.config import (
+    MapResolverConfig,
     MapServerConfig,
     SiteConfig,
     SocketAddress,
     make_sites,
     transport_name,
 )
-from lispmsrt.control.arming import Armory, Claim
-from lispmsrt.control.map_server import Endpoint, MapServerControl
+from lispmsrt.control.arming import Claim
 from lispmsrt.mapping.database import Database
-from lispmsrt.mapping.publisher import Publisher
-from lispmsrt.mapping.registrar import Registrar
-from lispmsrt.mapping.sites import Sites
-from lispmsrt.protocols import ControlProtocol, RefusalProtocol, SessionProtocol
+from lispmsrt.protocols import RefusalProtocol, SessionProtocol
 from lispmsrt.services.admission import Admission, Refusals
+from lispmsrt.services.control_sockets import ControlSockets
 from lispmsrt.services.listeners import Listeners
-from lispmsrt.services.listening import ListenError, listen_control, stop_listening
+from lispmsrt.services.listening import ListenError
+from lispmsrt.services.mapping_service import MappingService
 from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
 from lispmsrt.services.snapshots import MapServerSnapshot
 from lispmsrt.session.base import CloseReason
@@ -69,23 +68,6 @@ class _Sessions(Factory):
         return self._server.accept(addr, self._description)
 
 
-class _Control:
-    """A UDP socket's side of the control plane: answers leave by the socket that the question came
-    to.
-    """
-
-    def __init__(self, control: MapServerControl) -> None:
-        self._control = control
-
-    def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
-        """Take one datagram."""
-        self._control.receive_datagram(data, source, now)
-
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
-        """Return the answers."""
-        return self._control.datagrams_to_send()
-
-
 class MapServer(Service):
     """A Map-Server. ``clock`` defaults to monotonic time on the reactor."""
 
@@ -97,22 +79,32 @@ class MapServer(Service):
         sites: tuple[SiteConfig, ...],
         reactor: Any,
         clock: IReactorTime | None = None,
+        *,
+        resolver: MapResolverConfig | None = None,
+        random: Random | None = None,
     ) -> None:
+        """``resolver`` makes it a Map-Resolver too."""
         self.setName("map-server")
         self.config = config
-        self.publisher = Publisher()
-        self.registrar = _registrar(config, make_sites(sites), self.publisher)
-        self.armory = Armory(config.armory_limits(), config.trusted_addresses())
-        self.control = _control(config, self.registrar, self.armory)
-        self.receive_buffers: dict[str, int] = {}
-        "UDP socket to octets granted by the kernel"
+        self._resolver = resolver
+        self._clock = clock or MonotonicClock(reactor)
+        self.mapping = MappingService(
+            config,
+            make_sites(sites),
+            resolver,
+            can_reach=self._can_reach,
+            wake=self._wake,
+            random=random or SystemRandom(),
+        )
+        self.registrar = self.mapping.registrar
+        self.armory = self.mapping.armory
+        self.udp = ControlSockets(self.mapping.plane, reactor, self._clock)
         self._admission = Admission(self.armory)
         self._reactor = reactor
-        self._clock = clock or MonotonicClock(reactor)
+        self._soon = Alarm(self._clock, self.udp.flush)
         self._limits = config.session_limits()
         self._refusals = Refusals(self._clock)
         self._tcp = config.tcp.options()
-        self._ports: list[IListeningPort] = []
         self._listeners = Listeners(reactor, self._tcp)
         self._protocols: dict[SessionProtocol, str] = {}
         "to the endpoint string that it came by"
@@ -138,7 +130,7 @@ class MapServer(Service):
     @property
     def addresses(self) -> list[Any]:
         """What the service listens on, UDP first, in the order of the configuration."""
-        return [*(port.getHost() for port in self._ports), *self._listeners.addresses]
+        return [*self.udp.addresses, *self._listeners.addresses]
 
     def snapshot(self) -> MapServerSnapshot:
         """Return how the transports stand."""
@@ -149,8 +141,9 @@ class MapServer(Service):
     def startService(self) -> None:
         """Open every socket; ListenError says which one could not be opened."""
         try:
-            for address in self.config.control:
-                self._listen_udp(address)
+            self.udp.open(self.config.control, self.config.receive_buffer)
+            if self._resolver is not None:
+                self.udp.open(self._resolver.control, self._resolver.receive_buffer)
             for description in self.config.reliable_transport:
                 self._listeners.listen(description, _Sessions(self, description))
             self._listeners.check()
@@ -161,21 +154,11 @@ class MapServer(Service):
         self._cooperator.start()
         super().startService()
 
-    def _listen_udp(self, address: SocketAddress) -> None:
-        protocol = ControlProtocol(_Control(self.control), self._clock)
-        port, granted = listen_control(self._reactor, address, protocol, self.config.receive_buffer)
-        self._ports.append(port)
-        self.receive_buffers[str(address)] = granted
-        self._log.info(
-            "LISP control on UDP {address}, receive buffer {granted} octets",
-            address=address,
-            granted=granted,
-        )
-
     def stopService(self) -> Deferred[None]:
         """Close sessions and sockets; fires when nothing is left open."""
         super().stopService()
         self._expiry.set(None)
+        self._soon.set(None)
         self._cooperator.stop()
         closing = [self._close_ports()]
         if self._protocols:
@@ -191,8 +174,17 @@ class MapServer(Service):
         return done.addCallback(lambda _: None)
 
     def _close_ports(self) -> Deferred[Any]:
-        ports, self._ports = self._ports, []
-        return gatherResults([self._listeners.close(), *map(stop_listening, ports)])
+        return gatherResults([self._listeners.close(), self.udp.close()])
+
+    # UDP
+
+    def _can_reach(self, afi: int) -> bool:
+        return self.udp.can_reach(afi)
+
+    def _wake(self) -> None:
+        """Send what answers nobody in the next turn of the reactor."""
+        if self.running:
+            self._soon.set(self._clock.seconds())
 
     # Sessions
 
@@ -232,7 +224,7 @@ class MapServer(Service):
         return MapServerSession(
             registrar=self.registrar,
             arming=self._admission,
-            news=self.publisher,
+            news=self.mapping.publisher,
             claim=claim,
             transport=transport,
             peer=str(SocketAddress(host=peer.host, port=peer.port)),
@@ -240,6 +232,7 @@ class MapServer(Service):
             wake=protocol.wake,
             now=self._clock.seconds(),
             proven=certificate_names(protocol.transport),
+            members=self.mapping.members,
         )
 
     def _session_began(self, protocol: SessionProtocol, description: str) -> None:
@@ -303,22 +296,3 @@ class MapServer(Service):
         """Ask every ETR with a session to register again."""
         for session in self.sessions:
             session.refresh(refresh)
-
-
-def _registrar(config: MapServerConfig, sites: Sites, publisher: Publisher) -> Registrar:
-    return Registrar(
-        sites,
-        on_changes=publisher.changed,
-        timeout=config.registration_timeout,
-        limit=config.max_registrations,
-    )
-
-
-def _control(config: MapServerConfig, registrar: Registrar, armory: Armory) -> MapServerControl:
-    return MapServerControl(
-        registrar,
-        armory,
-        nonce_check=config.nonce_check,
-        notify_to_control_port=config.notify_to_control_port,
-        offers_sessions=bool(config.reliable_transport),
-    )

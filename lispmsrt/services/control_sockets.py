@@ -1,0 +1,136 @@
+"""The UDP sockets of a control plane: an answer leaves by the socket that its question came to, or
+where that can't reach the destination by the first that can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.logger import Logger
+
+from lispmsrt.clock import Alarm
+from lispmsrt.config import SocketAddress
+from lispmsrt.protocols import ControlProtocol
+from lispmsrt.services.listening import listen_control, stop_listening
+from lispmsrt.wire.addresses import Afi
+
+__all__ = ["ControlSockets"]
+
+Datagram = tuple[bytes, tuple[bytes, int]]
+
+_ANY = ((int(Afi.IPV4), bytes(4)), (int(Afi.IPV6), bytes(16)))
+"""A packed address of each family."""
+
+
+class Plane(Protocol):
+    """The sans-IO side of all sockets together."""
+
+    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
+        """Take one datagram."""
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """Return what is to be sent now."""
+
+    def next_timeout(self) -> float | None:
+        """When there will be something to send."""
+
+
+class _Side:
+    """What one socket sees of the control plane."""
+
+    def __init__(self, sockets: ControlSockets, plane: Plane) -> None:
+        self._sockets = sockets
+        self._plane = plane
+
+    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
+        """Take one datagram."""
+        self._plane.receive_datagram(data, source, now)
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """Return what this socket is to send; what it can't reach goes by another."""
+        return self._sockets.collect(self, now)
+
+
+class ControlSockets:
+    """UDP sockets that share one control plane."""
+
+    _log = Logger()
+
+    def __init__(self, plane: Plane, reactor: Any, clock: IReactorTime) -> None:
+        self.granted: dict[str, int] = {}
+        "UDP socket to octets of receive buffer granted by the kernel"
+        self._plane = plane
+        self._reactor = reactor
+        self._clock = clock
+        self._ports: list[IListeningPort] = []
+        self._protocols: dict[_Side, ControlProtocol] = {}
+        self._families: set[int] = set()
+        self._alarm = Alarm(clock, self.flush)
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What is listened on, in the order of opening."""
+        return [port.getHost() for port in self._ports]
+
+    def can_reach(self, afi: int) -> bool:
+        """Whether one of the sockets can send to addresses of this family (Afi)."""
+        return afi in self._families
+
+    def open(self, addresses: Iterable[SocketAddress], receive_buffer: int) -> None:
+        """Open a socket for each address; ListenError says which one could not be opened."""
+        for address in addresses:
+            side = _Side(self, self._plane)
+            protocol = ControlProtocol(side, self._clock)
+            port, granted = listen_control(self._reactor, address, protocol, receive_buffer)
+            self._ports.append(port)
+            self._protocols[side] = protocol
+            self._families |= {afi for afi, any_one in _ANY if protocol.reaches(any_one)}
+            self.granted[str(address)] = granted
+            self._log.info(
+                "LISP control on UDP {address}, receive buffer {granted} octets",
+                address=address,
+                granted=granted,
+            )
+
+    def close(self) -> Deferred[Any]:
+        """Close every socket; fires when they are closed."""
+        self._alarm.set(None)
+        ports, self._ports = self._ports, []
+        self._protocols.clear()
+        self._families.clear()
+        return gatherResults(map(stop_listening, ports))
+
+    def flush(self) -> None:
+        """Send what is due, each datagram by the first socket that reaches its destination."""
+        self._send_by_any(self._plane.datagrams_to_send(self._clock.seconds()))
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Ring again when the control plane wants."""
+        if self._ports:
+            self._alarm.set(self._plane.next_timeout())
+
+    def collect(self, side: _Side, now: float) -> list[Datagram]:
+        """Return what is due for one socket, and send what it can't reach by another."""
+        due = self._plane.datagrams_to_send(now)
+        self.rearm()
+        protocol = self._protocols.get(side)
+        if protocol is None:
+            return []
+        if len(self._protocols) == 1:
+            return due  # this one or none
+        reaches = protocol.reaches
+        mine = [datagram for datagram in due if reaches(datagram[1][0])]
+        if len(mine) < len(due):
+            self._send_by_any([datagram for datagram in due if not reaches(datagram[1][0])])
+        return mine
+
+    def _send_by_any(self, datagrams: Iterable[Datagram]) -> None:
+        for data, (address, port) in datagrams:
+            for protocol in self._protocols.values():
+                if protocol.reaches(address):
+                    protocol.send(data, address, port)
+                    break
