@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Coroutine, Sequence
 from functools import cache
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.cli.demo import conclude
 from lispmsrt.cli.demo_cast import EIDS, SITES
 from lispmsrt.cli.demo_compare import Comparison, compare
+from lispmsrt.cli.demo_director import Director
 from lispmsrt.cli.demo_display import EtrStatus, LiveDisplay, PlainDisplay, Status, choose_display
+from lispmsrt.cli.demo_itr import Itr
+from lispmsrt.cli.demo_lig import Lig
+from lispmsrt.cli.demo_stage import StepError
 from lispmsrt.cli.demo_transports import loopback_transports, port_that_refuses, what_is_missing
 from lispmsrt.mapping.database import Lease, Registration, Xtr
 from lispmsrt.wire.addresses import EidPrefix
@@ -39,6 +49,11 @@ from lispmsrt.cli import demo_director
 from lispmsrt.control.arming import Armory
 demo_director.STEP_TIMEOUT = 0.5
 Armory.accept = lambda *_: None
+"""
+
+NO_PATIENCE_WITH_LIG = """
+from lispmsrt.cli import demo_itr
+demo_itr._LIG_TIMEOUT = 0.0
 """
 
 NO_EXTRAS = """
@@ -80,7 +95,17 @@ def start(prelude: str = "", *options: str, directory: str | None = None) -> sub
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def is_alone(process: subprocess.Popen[str]) -> bool:
+    """Whether a demo that has ended has left no child process."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def play(prelude: str = "", directory: str | None = None) -> tuple[int, str, str]:
@@ -91,9 +116,10 @@ def play(prelude: str = "", directory: str | None = None) -> tuple[int, str, str
 
 
 @cache
-def play_once() -> tuple[int, str, str]:
-    """Play the demo as it is, the first time that anybody asks."""
-    return play()
+def play_once() -> tuple[int, str, str, list[str]]:
+    """Play the demo as it is, the first time that anybody asks; return what files it left, too."""
+    with TemporaryDirectory() as directory:
+        return *play(directory=directory), os.listdir(directory)
 
 
 class PipedDemoTests(SynchronousTestCase):
@@ -108,7 +134,7 @@ class PipedDemoTests(SynchronousTestCase):
 
     def test_goes_well(self) -> None:
         """Exit code 0, every promised step, nothing but plain lines."""
-        code, output, errors = play_once()
+        code, output, errors, _files = play_once()
         self.assertEqual((code, errors), (0, ""), output)
         self.assertEqual([c for c in output if not (c.isprintable() or c == "\n")], [])
         held = (5 if why_no_kernel_sctp() else 6) * EIDS
@@ -130,13 +156,14 @@ class PipedDemoTests(SynchronousTestCase):
             "127.0.0.4   Map-Notify with r over UDP",
             "127.0.0.4   QUIC connected",
             "the session holds all 200 again, and no clock runs",
+            "Step 13. ",
             "left open: 0 sockets, 0 timers",
-            f"{held - 1:,} EID-prefixes and records compared both ways: the Map-Server holds what",
+            f"{held + 1:,} EID-prefixes and records compared both ways: the Map-Server holds what",
         )
 
     def test_every_transport_has_its_etr(self) -> None:
         """All that this machine has; of a missing one it is said why."""
-        _code, output, _errors = play_once()
+        _code, output, *_ = play_once()
         reason = why_no_kernel_sctp()
         self.assertEqual(output.count(" is skipped: "), bool(reason))
         self.assertIn(f"SCTP is skipped: {reason}" if reason else "listens on SCTP,", output)
@@ -148,13 +175,76 @@ class PipedDemoTests(SynchronousTestCase):
 
     def test_refused_transport_is_followed_by_the_next(self) -> None:
         """It is said why the first failed."""
-        _code, output, _errors = play_once()
+        _code, output, *_ = play_once()
         self.assert_in_order(
             output,
             "127.0.0.7 tries TCP first, where nothing listens",
             "127.0.0.7   TCP failed: Connection was refused",
             "127.0.0.7   QUIC connected from 127.0.0.7:",
         )
+
+    def test_itr_asks(self) -> None:
+        """What ``lispmsrt lig`` prints stands under its command: a mapping, and both negatives."""
+        _code, output, *_ = play_once()
+        resolver = re.search("listens on UDP (.*)", output)
+        assert resolver is not None
+        self.assert_in_order(
+            output,
+            "An ITR asks",
+            f"itr         $ lispmsrt lig 10.7.0.1 --instance-id 8 --resolver {resolver[1]}\n",
+            f"Map-Reply from {resolver[1]} after ",
+            "Mapping entry for EID [8] 10.7.0.1:",
+            "127.0.0.7         up     1/100",
+            "$ lispmsrt lig 10.7.255.1 --instance-id 8 ",
+            "for 1 minute, for all of [8] 10.7.128.0/17",
+            "$ lispmsrt lig 198.51.100.1 ",
+            "for 15 minutes, for all of 128.0.0.0/1",
+        )
+
+    def test_merge(self) -> None:
+        """Both hear of it, the answer has both RLOCs, and a withdrawal takes out one."""
+        _code, output, *_ = play_once()
+        both = "[8] 10.7.0.1/32: RLOC 127.0.0.7, RLOC 127.0.0.8\n"
+        merged = output[output.index("127.0.0.8 registers [8] 10.7.0.1/32 too") :]
+        for address in ("127.0.0.7", "127.0.0.8"):
+            self.assertRegex(
+                merged, f"{address}   Mapping Notification after .* ms: {re.escape(both)}"
+            )
+        self.assert_in_order(
+            merged,
+            both,
+            "Mapping entry for EID [8] 10.7.0.1:",
+            "127.0.0.7         up",
+            "127.0.0.8         up",
+            "127.0.0.8   Registration for [8] 10.7.0.1/32 with TTL 0, ACK after ",
+            "127.0.0.7   Mapping Notification after ",
+            "map-server  [8] 10.7.0.1/32: RLOC 127.0.0.7\n",
+        )
+
+    def test_mobility(self) -> None:
+        """The first ETR hears at once and gives way; the answer has the new RLOC only."""
+        _code, output, *_ = play_once()
+        moved = output[output.index("[8] 10.7.0.1/32 moves to 127.0.0.9") :]
+        self.assert_in_order(
+            moved,
+            "127.0.0.7   Mapping Notification after ",
+            ": RLOC 127.0.0.9\n",
+            "127.0.0.7   gives way: it registers [8] 10.7.0.1/32 no longer",
+            "Mapping entry for EID [8] 10.7.0.1:",
+            "127.0.0.9         up",
+        )
+        self.assertNotIn("127.0.0.7         up", moved)
+
+    def test_subscription(self) -> None:
+        """``lig --subscribe`` prints each change, and ends when it is interrupted."""
+        _code, output, *_ = play_once()
+        first, *later = output.split("s: changed, of [8] 10.7.0.1\n")
+        self.assertIn(" --subscribe --xtr-id ", first)
+        self.assertIn("s: subscribed to [8] 10.7.0.1\n", first)
+        rlocs = [re.findall(r"^ +(127\.\S+)  ", text, re.MULTILINE)[:2] for text in later]
+        self.assertEqual(rlocs[0], ["127.0.0.7", "127.0.0.8"])
+        self.assertEqual([each[0] for each in rlocs[1:]], ["127.0.0.7", "127.0.0.9"])
+        self.assertIn("s: unsubscribed from [8] 10.7.0.1\n", later[-1])
 
     def test_goes_well_without_extras(self) -> None:
         """What is not installed is skipped with the command that installs it; others stand in."""
@@ -167,7 +257,8 @@ class PipedDemoTests(SynchronousTestCase):
             "127.0.0.7   user-space SCTP connected",
             "The user-space SCTP connection of 127.0.0.6 is reset",
             "127.0.0.6   user-space SCTP connected",
-            f"{4 * EIDS - 1} EID-prefixes and records compared both ways: the Map-Server holds",
+            "127.0.0.8   has [8] 10.7.8.1/32 registered over user-space SCTP",
+            f"{4 * EIDS + 1} EID-prefixes and records compared both ways: the Map-Server holds",
         )
 
     def test_goes_well_without_the_library_of_user_space_sctp(self) -> None:
@@ -177,11 +268,9 @@ class PipedDemoTests(SynchronousTestCase):
         self.assertRegex(output, "user-space SCTP is skipped: .*libusrsctp")
 
     def test_leaves_no_files(self) -> None:
-        """Certificate and key go when the demo does."""
-        directory = self.mktemp()
-        os.mkdir(directory)
-        code, output, _errors = play(directory=os.path.abspath(directory))
-        self.assertEqual((code, os.listdir(directory)), (0, []), output)
+        """Certificate and keys go when the demo does."""
+        code, output, _errors, files = play_once()
+        self.assertEqual((code, files), (0, []), output)
 
     def test_difference_is_a_failure(self) -> None:
         """Exit code 1, and the EID-prefix that differs."""
@@ -197,6 +286,27 @@ class PipedDemoTests(SynchronousTestCase):
         self.assertIn("127.0.0.2 did not get all its ACKs within 0.5 s.", output)
         self.assertIn("left open: 0 sockets, 0 timers", output)
 
+    def test_command_that_does_not_end(self) -> None:
+        """The same; no child process is left either."""
+        process = start(NO_PATIENCE_WITH_LIG)
+        output, errors = process.communicate(timeout=100)
+        self.assertEqual((process.returncode, errors), (1, ""), output)
+        self.assertRegex(output, "lispmsrt lig 10.7.0.1 .* did not end within 0 s.")
+        self.assertIn("left open: 0 sockets, 0 timers", output)
+        self.assertTrue(is_alone(process))
+
+    def test_ctrl_c_while_the_itr_asks(self) -> None:
+        """Quiet as well, and the subscription ends with it."""
+        process = start()
+        assert process.stdout is not None
+        while line := process.stdout.readline():
+            if "$ lispmsrt lig" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _output, errors = process.communicate(timeout=100)
+        self.assertEqual((process.returncode, errors), (130, ""))
+        self.assertTrue(is_alone(process))
+
     def test_ctrl_c(self) -> None:
         """Ends quietly with 130, and leaves no files."""
         directory = self.mktemp()
@@ -209,6 +319,112 @@ class PipedDemoTests(SynchronousTestCase):
         self.assertEqual((process.returncode, errors), (130, ""))
         self.assertNotIn("demo", output)
         self.assertEqual(os.listdir(directory), [])
+
+
+class FakeLig(Lig):
+    """A run of the command that has printed something, and perhaps ended."""
+
+    def __init__(self, printed: str, code: int | None = 0) -> None:
+        self.command = "lispmsrt lig"
+        self.printed = printed
+        self.code = code
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it was made with."""
+        return self.code
+
+    def output(self) -> str:
+        """Return what it was made with."""
+        return self.printed
+
+
+class ItrTests(SynchronousTestCase):
+    """What the ITR believes of the command's output."""
+
+    def setUp(self) -> None:
+        self.shown = StringIO()
+        self.clock = Clock()
+        self.started: list[Sequence[str]] = []
+
+    def itr(self, lig: Lig) -> Itr:
+        """Return an ITR whose command is this one."""
+
+        def start(arguments: Sequence[str], directory: Path) -> Lig:
+            self.started.append(arguments)
+            return lig
+
+        director = Director(self.clock, PlainDisplay(self.shown), 0.0)
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        return Itr(director, lambda: "127.0.0.1:5", self.directory, start=start)
+
+    def why_not(self, waiting: Coroutine[Deferred[Any], Any, None]) -> str:
+        """Return how a step ends that fails at once or by its deadline."""
+        ended = Deferred.fromCoroutine(waiting)
+        self.clock.pump([0.01, 100.0])
+        return str(self.failureResultOf(ended, StepError).value)
+
+    def test_shows_what_is_printed(self) -> None:
+        """Under the command, by which it can be asked again."""
+        lig = FakeLig("Mapping\n  127.0.0.7  up\n")
+        itr = self.itr(lig)
+        asked = itr.ask("10.7.0.1", 8)
+        self.successResultOf(Deferred.fromCoroutine(itr.show_mapping(asked, ["127.0.0.7"])))
+        self.assertEqual(
+            self.started, [("10.7.0.1", "--instance-id", "8", "--resolver", "127.0.0.1:5")]
+        )
+        indent = " " * 21
+        self.assertEqual(
+            self.shown.getvalue(),
+            f"  0.000  itr         $ lispmsrt lig\n{indent}Mapping\n{indent}  127.0.0.7  up\n",
+        )
+
+    def test_other_rlocs(self) -> None:
+        """One less is another mapping."""
+        lig = FakeLig("  127.0.0.7  up\n")
+        why = self.why_not(self.itr(lig).show_mapping(lig, ["127.0.0.7", "127.0.0.8"]))
+        self.assertEqual(why, "The answer has 127.0.0.7, not 127.0.0.7, 127.0.0.8.")
+
+    def test_mapping_where_none_should_be(self) -> None:
+        """The exit code tells, and the last line why."""
+        lig = FakeLig("first\nlast\n")
+        why = self.why_not(self.itr(lig).show_negative(lig, "1 minute"))
+        self.assertEqual(why, "lispmsrt lig ended with exit code 0: last")
+
+    def test_negative_answer_of_another_kind(self) -> None:
+        """Minutes tell a site without a registration from no site."""
+        lig = FakeLig("  for 15 minutes, for all of 0.0.0.0/0\n", 1)
+        why = self.why_not(self.itr(lig).show_negative(lig, "1 minute"))
+        self.assertEqual(why, "The negative answer does not hold for 1 minute.")
+
+    def test_publication_that_does_not_come(self) -> None:
+        """Nor does what came before it count."""
+        lig = FakeLig("subscribed to\n  127.0.0.7  up\nchanged, of\n  127.0.0.8  up\n", None)
+        itr = self.itr(lig)
+        itr.follow("10.7.0.1", SITES[-1])
+        self.assertEqual((self.directory / "itr.key").stat().st_mode & 0o777, 0o600)
+        self.successResultOf(Deferred.fromCoroutine(itr.confirmed()))
+        self.successResultOf(Deferred.fromCoroutine(itr.published(["127.0.0.8"])))
+        why = self.why_not(itr.published(["127.0.0.7"]))
+        self.assertEqual(why, "The subscription did not hear of the change within 60 s.")
+
+    def test_subscription_that_is_refused(self) -> None:
+        """It is over at once."""
+        itr = self.itr(FakeLig("lig: gave an ordinary answer\n", 1))
+        itr.follow("10.7.0.1", SITES[-1])
+        why = self.why_not(itr.confirmed())
+        self.assertEqual(why, "The subscription was not confirmed: lig: gave an ordinary answer")
+
+    def test_no_command(self) -> None:
+        """A machine that can start no more processes."""
+
+        def start(arguments: Sequence[str], directory: Path) -> Lig:
+            raise OSError("no more")
+
+        director = Director(self.clock, PlainDisplay(self.shown), 0.0)
+        itr = Itr(director, lambda: "127.0.0.1:5", Path(), start=start)
+        self.assertRaisesRegex(StepError, "can't be started: no more", itr.ask, "10.7.0.1")
 
 
 class CompareTests(SynchronousTestCase):
@@ -340,6 +556,16 @@ class DisplayTests(SynchronousTestCase):
         display.event(0.0, "demo", "nobody reads this")
         display.heading("nor this")
 
+    def test_quoted_lines_on_a_pipe(self) -> None:
+        """They stand under the texts of events, without blanks at their ends."""
+        stream = StringIO()
+        display = PlainDisplay(stream)
+        display.event(1.5, "itr", "$ lig")
+        display.quote(["one", "", "  two"])
+        event, *quoted = stream.getvalue().splitlines()
+        column = event.index("$")
+        self.assertEqual(quoted, [f"{' ' * column}one", "", f"{' ' * column}  two"])
+
     def test_terminal(self) -> None:
         """Events in their order above the table, which shows the clock of a lost session."""
         stream = StringIO()
@@ -348,12 +574,21 @@ class DisplayTests(SynchronousTestCase):
         display.open()
         display.heading("Step 7")
         display.event(1.5, "map-server", "the clock runs [7]")
+        display.quote(["Mapping entry", "  [8] 10.7.0.1/32"])
         display.update(Status("Map-Server", (etr,), 333))
         display.event(2.5, "127.0.0.2", "after the last look")
         display.close()
         output = stream.getvalue()
         for text in ("QUIC", "down", "16.9 ms", "7,047", "333/333"):
             self.assertIn(text, output)
-        texts = ("Step 7", "1.500", "the clock runs [7]", "179.9 s", "after the last look")
+        self.assertIn(f"\n{' ' * 21}  [8] 10.7.0.1/32 ", output)
+        texts = (
+            "Step 7",
+            "1.500",
+            "the clock runs [7]",
+            "Mapping entry",
+            "179.9 s",
+            "after the last look",
+        )
         places = [output.index(text) for text in texts]
         self.assertEqual(places, sorted(places))

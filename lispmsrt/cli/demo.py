@@ -1,7 +1,8 @@
-"""Watch a Map-Server and an ETR for each transport register, change, lose a session and come back.
+"""Watch ETRs register over every transport, share and move an EID-prefix, and an ITR ask.
 
-Everything runs in this process on loopback addresses and free ports, with a reactor of its own. The
-exit code is 0 only if the Map-Server holds in the end what the ETRs mean to register.
+Everything runs on loopback addresses and free ports, in this process with a reactor of its own,
+but for the ITR: that is ``lispmsrt lig`` in child processes. The exit code is 0 only if the
+Map-Server holds in the end what the ETRs mean to register.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lispmsrt.cli.demo_compare import Comparison
 from lispmsrt.cli.demo_display import Display, choose_display
 from lispmsrt.cli.demo_scenario import Scenario
 from lispmsrt.cli.demo_stage import StepError
-from lispmsrt.cli.demo_transports import LoopbackTransport, loopback_transports
+from lispmsrt.cli.demo_transports import loopback_transports
 from lispmsrt.clock import Alarm, MonotonicClock
 from lispmsrt.services.listening import ListenError
 
@@ -58,8 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if pace is None:
         pace = _WATCHER_PACE if is_watched else 0.0
     with TemporaryDirectory(prefix="lispmsrt-demo-") as directory:
-        transports = loopback_transports(Path(directory))
-        performance = _Performance(SelectReactor(), display, transports, pace)
+        performance = _Performance(SelectReactor(), display, Path(directory), pace)
         display.open()
         try:
             return performance.run()
@@ -96,7 +96,7 @@ class _Performance:
         self,
         reactor: Any,
         display: Display,
-        transports: Sequence[LoopbackTransport],
+        directory: Path,
         pace: float,
     ) -> None:
         self._reactor = reactor
@@ -104,7 +104,10 @@ class _Performance:
         self._clock: IReactorTime = MonotonicClock(reactor)
         self._began = self._clock.seconds()
         self._idle_readers = frozenset(reactor.getReaders())
-        self._scenario = Scenario(reactor, self._clock, display, transports, pace=pace)
+        transports = loopback_transports(directory)
+        self._scenario = Scenario(
+            reactor, self._clock, display, transports, directory=directory, pace=pace
+        )
         self._looking = Alarm(self._clock, self._look)
         self._performing: Deferred[None] = Deferred()
         self._problems: list[str] = []
@@ -120,6 +123,8 @@ class _Performance:
                 # The reactor's own handlers would end in the exit code of success.
                 self._reactor.run(installSignalHandlers=False)
         finally:
+            # They would outlive us.
+            self._scenario.end_children()
             globalLogPublisher.removeObserver(self)
         return self._code if self._signal is None else _SIGNALLED + self._signal
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from lispmsrt.cli.demo_transports import MAP_SERVER_ADDRESS, LoopbackTransport
 from lispmsrt.config import parse
+from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.services.etr import Etr, NullListener
 from lispmsrt.services.map_server import MapServer
 from lispmsrt.services.snapshots import TransportState
@@ -21,8 +22,9 @@ from lispmsrt.session.base import CloseReason
 from lispmsrt.session.etr import EtrSession
 from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.records import Locator, MappingRecord
+from lispmsrt.wire.reliable_transport import MappingNotification, eid_wire_form
 
-__all__ = ["EIDS", "SITES", "Actor", "DemoSite", "EtrEvents", "make_map_server"]
+__all__ = ["EIDS", "ITR_XTR_ID", "SITES", "Actor", "DemoSite", "EtrEvents", "make_map_server"]
 
 EIDS = 200
 """EID-prefixes that an ETR registers."""
@@ -45,6 +47,8 @@ class DemoSite:
     length: int
     "of the EID-prefixes that are registered"
     count: int = EIDS
+    merge: bool = False
+    "whether its ETR registers with the a bit"
     xtr_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
@@ -67,14 +71,18 @@ SITES = (
     DemoSite("tenant", "127.0.0.4", "10.0.0.0/8", 7, 24),
     DemoSite("plant", "127.0.0.5", "2001:db8:5::/48", 0, 56),
     DemoSite("depot", "127.0.0.6", "10.6.0.0/16", 0, 28),
-    DemoSite("mobile", "127.0.0.7", "10.7.0.0/16", 8, 32),
+    DemoSite("mobile", "127.0.0.7", "10.7.0.0/16", 8, 32, merge=True),
 )
-"""One for each transport, and one for the ETR that tries several."""
+"""One for each transport, and one for the ETR that tries several and shares an EID-prefix later."""
+
+ITR_XTR_ID = secrets.token_bytes(16)
+"""Of the ITR that subscribes; it belongs to the last site."""
 
 _MAP_SERVER = """
 [map-server]
 control = ["{address}:0"]
 reliable-transport = {endpoints}
+subscriptions = {{ enabled = true }}
 """
 
 _SITE = """
@@ -88,6 +96,11 @@ allowed-rlocs = ["127.0.0.0/8"]
   accept-more-specifics = true
 """
 
+_ITR = """
+  [[site.xtr]]
+  xtr-id = "{xtr_id}"
+"""
+
 _ETR = """
 [etr]
 control = "{site.address}:0"
@@ -99,6 +112,7 @@ rearm-delay = {rearm_delay}
 address = "{udp}"
 key = {{ id = 0, algorithm = "hmac-sha-256-128", secret = "{site.secret}" }}
 transports = {transports}
+merge = {merge}
 """
 
 
@@ -108,13 +122,14 @@ def make_map_server(
     """Build the Map-Server; the kernel chooses its ports when it starts."""
     endpoints = [transport.server for transport in transports]
     text = _MAP_SERVER.format(address=MAP_SERVER_ADDRESS, endpoints=_toml(endpoints))
-    config = parse(text + "".join(_SITE.format(site=site) for site in SITES))
+    text += "".join(_SITE.format(site=site) for site in SITES)
+    config = parse(text + _ITR.format(xtr_id=ITR_XTR_ID.hex()))
     assert config.map_server is not None
     return MapServer(config.map_server, config.site, reactor, clock)
 
 
-def _toml(texts: Sequence[str]) -> str:
-    return json.dumps(texts, ensure_ascii=False)
+def _toml(value: Sequence[str] | bool) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 class EtrEvents:
@@ -128,6 +143,9 @@ class EtrEvents:
 
     def session_down(self, actor: Actor, reason: CloseReason) -> None:
         """Its session is over."""
+
+    def mapping_notified(self, actor: Actor, notification: MappingNotification) -> None:
+        """It was told what is registered now."""
 
 
 class Actor(NullListener):
@@ -165,6 +183,7 @@ class Actor(NullListener):
             rearm_delay=REARM_DELAY,
             udp=f"{udp.host}:{udp.port}",
             transports=_toml(endpoints),
+            merge=_toml(site.merge),
         )
         config = parse(text)
         assert config.etr is not None
@@ -209,6 +228,11 @@ class Actor(NullListener):
     def _count(self, counter: str) -> int:
         return sum(session.counters[counter] for session in self.sessions)
 
+    def gave_way(self, eid: EidPrefix) -> bool:
+        """Whether it has left an EID-prefix to the xTR that has taken it over."""
+        entry = self.etr.links[0].registrations.find(eid_wire_form(eid))
+        return entry is not None and entry.state is EtrState.ROAMED
+
     def finished(self, acks: int) -> float:
         """Note that so many ACKs have come since the Map-Notify; return the seconds it took."""
         assert self._notified_at is not None
@@ -236,3 +260,7 @@ class Actor(NullListener):
         """The session is over."""
         self._notified_at = None
         self._events.session_down(self, reason)
+
+    def mapping_notified(self, map_server: str, notification: MappingNotification) -> None:
+        """Somebody else has changed what is registered."""
+        self._events.mapping_notified(self, notification)

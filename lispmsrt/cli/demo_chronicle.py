@@ -4,20 +4,50 @@ from __future__ import annotations
 
 from lispmsrt.cli.demo_cast import Actor, EtrEvents
 from lispmsrt.cli.demo_director import Director, milliseconds
-from lispmsrt.cli.demo_stage import Stage
+from lispmsrt.cli.demo_stage import Stage, rlocs_text
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
+from lispmsrt.wire.reliable_transport import MappingNotification
 
-__all__ = ["SERVER", "Chronicle"]
+__all__ = ["SERVER", "Chronicle", "Notices"]
 
 SERVER = "map-server"
 """Who tells what the Map-Server does."""
+
+
+class Notices(EtrEvents):
+    """Tells of Mapping Notifications, and of nothing else."""
+
+    def __init__(self, director: Director) -> None:
+        self._director = director
+        self._elapsed = director.stopwatch()
+        self._heard: dict[str, set[str]] = {}
+
+    def restart(self) -> None:
+        """What is heard from now on is timed from now on; what was heard before is forgotten."""
+        self._elapsed = self._director.stopwatch()
+        self._heard.clear()
+
+    def heard(self, address: str) -> set[str] | None:
+        """Return the RLOCs that an ETR heard of last; None where it has heard nothing."""
+        return self._heard.get(address)
+
+    def mapping_notified(self, actor: Actor, notification: MappingNotification) -> None:
+        """Tell whose RLOCs they are now."""
+        record, address = notification.record, actor.site.address
+        self._heard[address] = {str(locator.rloc) for locator in record.locators}
+        self._director.event(
+            address,
+            f"Mapping Notification after {milliseconds(self._elapsed())}: "
+            f"{record.eid}: {rlocs_text(record)}",
+        )
 
 
 class Chronicle(EtrEvents):
     """Tells of Map-Notifies, sessions and rates."""
 
     def __init__(self, director: Director, stage: Stage) -> None:
+        self.notices = Notices(director)
         self.lost: MapServerSession | None = None
         "the session that is going to be reset"
         self.is_over = False
@@ -57,6 +87,10 @@ class Chronicle(EtrEvents):
         if self.lost is not None:
             self._tell_loss(actor, self.lost)
 
+    def mapping_notified(self, actor: Actor, notification: MappingNotification) -> None:
+        """What is registered was changed by somebody else."""
+        self.notices.mapping_notified(actor, notification)
+
     def registered(self, actor: Actor, registrations: int, acks: int) -> None:
         """Everything was acknowledged on a session: tell how fast."""
         took = actor.finished(acks)
@@ -66,14 +100,17 @@ class Chronicle(EtrEvents):
             f"{actor.rate:,.0f}/s, connecting included",
         )
 
-    def summary(self, actor: Actor) -> None:
-        """Tell how its last session came up."""
-        assert actor.up_after is not None and actor.rate is not None
-        self._event(
-            actor,
-            f"{actor.transport.name}: up after {milliseconds(actor.up_after)}, "
-            f"{actor.rate:,.0f} Registrations/s",
-        )
+    def summary(self) -> None:
+        """Tell how the last sessions came up, where that was measured, and what has passed."""
+        for actor in self._stage.actors:
+            if actor.up_after is not None and actor.rate is not None:
+                self._event(
+                    actor,
+                    f"{actor.transport.name}: up after {milliseconds(actor.up_after)}, "
+                    f"{actor.rate:,.0f} Registrations/s",
+                )
+        for total in self._stage.totals():
+            self._director.event(SERVER, total)
 
     def _tell_loss(self, actor: Actor, session: MapServerSession) -> None:
         held = self._stage.held(actor)

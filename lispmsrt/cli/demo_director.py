@@ -28,14 +28,25 @@ class Director:
         self._display = display
         self._pace = pace
         self._began = clock.seconds()
+        self._steps = 0
 
-    def heading(self, text: str) -> None:
+    def step(self, text: str) -> None:
         """A step begins."""
-        self._display.heading(text)
+        self._steps += 1
+        self._display.heading(f"Step {self._steps}. {text}")
 
     def event(self, who: str, text: str) -> None:
         """Something has happened."""
         self._display.event(self._clock.seconds() - self._began, who, text)
+
+    def quote(self, text: str) -> None:
+        """Show what another program has printed."""
+        self._display.quote(text.splitlines())
+
+    def stopwatch(self) -> Callable[[], float]:
+        """Return what tells the seconds since now."""
+        began = self._clock.seconds()
+        return lambda: self._clock.seconds() - began
 
     async def pause(self) -> None:
         """Let somebody who watches read."""
@@ -43,9 +54,9 @@ class Director:
 
     async def time(self, awaited: Deferred[Any], otherwise: str) -> str:
         """Wait, and return how long it took."""
-        began = self._clock.seconds()
+        elapsed = self.stopwatch()
         await self.within(awaited, otherwise)
-        return milliseconds(self._clock.seconds() - began)
+        return milliseconds(elapsed())
 
     async def within(self, awaited: Deferred[Any], otherwise: str) -> None:
         """Wait; StepError begins with ``otherwise`` when that takes too long or fails."""
@@ -60,12 +71,15 @@ class Director:
             text = late if why.check(CancelledError) else f"{otherwise}: {why.getErrorMessage()}."
             raise StepError(text) from None
 
-    async def until(self, condition: Callable[[], bool], otherwise: str) -> None:
-        """Wait for a condition that nobody announces."""
-        deadline = self._clock.seconds() + STEP_TIMEOUT
+    async def until(
+        self, condition: Callable[[], bool], otherwise: str, timeout: float | None = None
+    ) -> None:
+        """Wait for a condition that nobody announces; ``timeout`` in place of the step's own."""
+        timeout = STEP_TIMEOUT if timeout is None else timeout
+        deadline = self._clock.seconds() + timeout
         while not condition():
             if self._clock.seconds() > deadline:
-                raise StepError(f"{otherwise} within {STEP_TIMEOUT:g} s.")
+                raise StepError(f"{otherwise} within {timeout:g} s.")
             await deferLater(self._clock, _LOOK_INTERVAL)
 
 

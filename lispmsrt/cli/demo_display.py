@@ -5,18 +5,21 @@ terminal.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 __all__ = ["Display", "EtrStatus", "LiveDisplay", "PlainDisplay", "Status", "choose_display"]
 
-_WHO_COLUMNS = 10
+_TIME_COLUMNS, _WHO_COLUMNS = 7, 10
+_INDENT = " " * (_TIME_COLUMNS + 2 + _WHO_COLUMNS + 2)
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue")
 
@@ -65,6 +68,9 @@ class Display(Protocol):
     def event(self, at: float, who: str, text: str) -> None:
         """Something has happened, ``at`` seconds after the beginning."""
 
+    def quote(self, lines: Sequence[str]) -> None:
+        """This is what another program has printed."""
+
     def update(self, status: Status) -> None:
         """This is how things stand."""
 
@@ -87,7 +93,12 @@ class PlainDisplay:
 
     def event(self, at: float, who: str, text: str) -> None:
         """Print a line."""
-        self._print(f"{at:7.3f}  {who:<{_WHO_COLUMNS}}  {text}")
+        self._print(f"{at:{_TIME_COLUMNS}.3f}  {who:<{_WHO_COLUMNS}}  {text}")
+
+    def quote(self, lines: Sequence[str]) -> None:
+        """Print them under the texts of events."""
+        for line in lines:
+            self._print(f"{_INDENT}{line}".rstrip())
 
     def update(self, status: Status) -> None:
         """Lines tell what has happened, not how things stand."""
@@ -137,11 +148,15 @@ class LiveDisplay:
         """Draw a line; each who has a colour."""
         colour = self._colours.setdefault(who, _COLOURS[len(self._colours) % len(_COLOURS)])
         row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=7, justify="right", style="dim")
+        row.add_column(width=_TIME_COLUMNS, justify="right", style="dim")
         row.add_column(width=_WHO_COLUMNS, style=colour)
         row.add_column()
         row.add_row(f"{at:.3f}", who, Text(text))
         self._waiting.append(row)
+
+    def quote(self, lines: Sequence[str]) -> None:
+        """Draw them under the texts of events."""
+        self._waiting.append(Padding(Text("\n".join(lines)), (0, 0, 0, len(_INDENT))))
 
     def update(self, status: Status) -> None:
         """Draw what waits, table and bar."""
