@@ -25,15 +25,18 @@ from rich.table import Table
 from benchmarks.experiments import (
     ECHO,
     ECHO_OCTETS,
+    FEW,
     ROWS,
     SESSION,
     Bench,
+    Experiment,
     Measured,
     Row,
+    asked,
     experiments,
 )
 from benchmarks.load import LoadError
-from benchmarks.processes import Child, ProcessError
+from benchmarks.processes import ProcessError
 
 __all__ = ["main"]
 
@@ -46,6 +49,9 @@ but TCP, whose load comes from plain sockets, it says as much about the generato
 client with the same cryptography or stack to run: read it as what a pair of both gets done.
 Echo: datagrams of {octets} octets. Registrations and Map-Registers: one record each, distinct /32s,
 HMAC-SHA-256, one locator, policy on (more specifics of a site with allowed-rlocs), want-map-notify.
+Map-Requests: one EID, in an ECM, and the Map-Server's own Map-Reply (proxy): the /32 of a mapping,
+or the hole around an address that nobody registered. Few mappings are {few:,}, many are {many:,},
+registered over a session once for all rounds.
 Memory: growth of the server's resident memory by {mappings:,} mappings over TCP, gc.collect()
 before both readings.
 Cold start: an ETR's process and a Map-Server's, from the first Map-Register over UDP to the ACK of
@@ -80,6 +86,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--datagrams", type=int, default=100_000, help="of each UDP experiment (%(default)s)"
     )
+    parser.add_argument("--mappings", type=int, default=1_000_000, help="to look up (%(default)s)")
     parser.add_argument(
         "--eids", type=int, default=10_000, help="of an ETR that starts (%(default)s)"
     )
@@ -93,24 +100,32 @@ def _measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         bench = Bench(*sizes, Path(directory))
         if not bench.is_alone:
             console.print("one core only: server and load generator share it")
-        with bench.generator() as generator:
-            found = _run_rounds(bench, generator, options.rounds, console)
+        with bench.generator() as generator, asked(bench, options.mappings) as of_requests:
+            of_registrations = experiments(bench, generator)
+            turns = [*of_registrations, *of_requests]
+            found = _run_rounds(bench, turns, options.rounds, console)
     figures = _figures(found, bench.missing)
     console.print(_table(figures, options.rounds))
     for name, figure in figures.items():
         if "missing" in figure:
             console.print(f"No {name}: {figure['missing']}.", soft_wrap=True)
-    note = _NOTE.format(octets=ECHO_OCTETS, mappings=options.registrations, eids=options.eids)
+    note = _NOTE.format(
+        octets=ECHO_OCTETS,
+        few=FEW,
+        many=options.mappings,
+        mappings=options.registrations,
+        eids=options.eids,
+    )
     console.print(note, soft_wrap=True)
     return figures
 
 
 def _run_rounds(
-    bench: Bench, generator: Child, rounds: int, console: Console
+    bench: Bench, experiments: Sequence[Experiment], rounds: int, console: Console
 ) -> dict[Row, list[Measured]]:
     found: dict[Row, list[Measured]] = {row: [] for row in ROWS}
     for number in range(rounds):
-        for experiment in experiments(bench, generator):
+        for experiment in experiments:
             for measured in experiment(bench):
                 found[measured.row].append(measured)
                 console.print(f"round {number + 1}: {_line(measured)}", soft_wrap=True)

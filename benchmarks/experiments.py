@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,14 +16,42 @@ from typing import Any, NamedTuple
 from benchmarks.generator import LoadRole
 from benchmarks.load import LoadError, Session, exchange, registers, registrations
 from benchmarks.processes import Child, Role
+from benchmarks.questions import (
+    Asker,
+    IsRight,
+    Questions,
+    is_hole,
+    is_mapping,
+    of_holes,
+    of_mappings,
+)
 from benchmarks.roles import EchoRole, EtrsRole, MapServerRole
 from lispmsrt.cli.demo_transports import LoopbackTransport, loopback_transports
 
-__all__ = ["ECHO", "ECHO_OCTETS", "ROWS", "SESSION", "Bench", "Measured", "Row", "experiments"]
+__all__ = [
+    "ECHO",
+    "ECHO_OCTETS",
+    "FEW",
+    "ROWS",
+    "SESSION",
+    "Bench",
+    "Experiment",
+    "Measured",
+    "Row",
+    "asked",
+    "experiments",
+]
 
 ECHO_OCTETS = 88
-_WINDOW = 128
-"""Datagrams unanswered at a time: no more, for a default receive buffer holds fewer than 200."""
+
+FEW = 1000
+"""Mappings to look up: what fits any cache."""
+
+_PORTION = 100_000
+"""Registrations built at a time, where they are sent only once."""
+
+_FIRST_QUESTIONS = 100
+"""Asked before any is counted: the first has the Map-Server make the index."""
 
 _TRANSPORTS = ("TCP", "TLS", "TCP-MD5", "QUIC", "SCTP", "user-space SCTP")
 
@@ -45,9 +73,14 @@ ECHO = Row("Twisted UDP echo", "/CPU s")
 _SESSIONS = {name: Row(f"Registrations over {name}", "/CPU s") for name in _TRANSPORTS}
 SESSION = _SESSIONS["TCP"]
 UDP = Row("Map-Registers over UDP", "/CPU s")
+_MAPPED = {size: Row(f"Map-Requests, {size} mappings", "/CPU s") for size in ("few", "many")}
+_HOLES = {
+    size: Row(f"Map-Requests for holes, {size} mappings", "/CPU s") for size in ("few", "many")
+}
 MEMORY = Row("memory of a mapping", "octets", is_rate=False)
 _COLD_STARTS = {name: Row(f"cold start over {name}", "ms", is_rate=False) for name in _TRANSPORTS}
-ROWS = (ECHO, *_SESSIONS.values(), UDP, MEMORY, *_COLD_STARTS.values())
+_REQUESTS = (*_MAPPED.values(), *_HOLES.values())
+ROWS = (ECHO, *_SESSIONS.values(), UDP, *_REQUESTS, MEMORY, *_COLD_STARTS.values())
 
 
 class Measured(NamedTuple):
@@ -144,7 +177,7 @@ def echo(bench: Bench) -> list[Measured]:
     with bench.server(EchoRole) as server:
         (port,) = server.ask("ports")
         before = server.ask("usage")
-        seconds = exchange(port, datagrams, _WINDOW)
+        seconds = exchange(port, datagrams)
         after = server.ask("usage")
     return _outcome(ECHO, bench.datagrams, seconds, before, after)
 
@@ -184,7 +217,7 @@ def udp(bench: Bench) -> list[Measured]:
     with bench.server(MapServerRole) as server:
         port, _tcp_port = server.ask("ports")
         before = server.ask("usage")
-        seconds = exchange(port, datagrams, _WINDOW)
+        seconds = exchange(port, datagrams)
         after = server.ask("usage")
         _check_count(server, len(datagrams))
     return _outcome(UDP, len(datagrams), seconds, before, after)
@@ -202,6 +235,53 @@ def cold_start(bench: Bench, *, transport: LoopbackTransport) -> list[Measured]:
                 raise LoadError("the ETR counts what the Map-Server has not acknowledged")
             _check_count(server, bench.eids)
     return [Measured(_COLD_STARTS[transport.name], 1000 * seconds)]
+
+
+# Map-Requests
+
+
+@contextmanager
+def asked(bench: Bench, many: int) -> Iterator[list[Experiment]]:
+    """Yield what is measured of Map-Requests in a round; ``many`` mappings are the larger number.
+
+    The Map-Servers stay for all rounds: registering a million in each would take most of the time.
+    """
+    with ExitStack() as stack:
+        asker = stack.enter_context(Asker())
+        holes = asker.prepare(of_holes(bench.datagrams))
+        found: list[Experiment] = []
+        for size, mappings in (("few", FEW), ("many", many)):
+            hits = asker.prepare(of_mappings(bench.datagrams, mappings))
+            server = stack.enter_context(_registered(bench, mappings))
+            for row, questions, is_right in (
+                (_MAPPED[size], hits, is_mapping),
+                (_HOLES[size], holes, is_hole),
+            ):
+                found.append(partial(_ask, row, server, asker, questions, is_right))
+        yield found
+
+
+@contextmanager
+def _registered(bench: Bench, mappings: int) -> Iterator[Child]:
+    """Run a Map-Server where so many mappings are registered over a session, which stays."""
+    with bench.server(MapServerRole) as server, Session(*server.ask("ports")) as etr:
+        for first in range(0, mappings, _PORTION):
+            count = min(_PORTION, mappings - first)
+            etr.register(registrations(count, first), count)
+        _check_count(server, mappings + 1)
+        yield server
+
+
+def _ask(
+    row: Row, server: Child, asker: Asker, questions: Questions, is_right: IsRight, bench: Bench
+) -> list[Measured]:
+    """Measure Map-Replies from the Map-Server itself, to Map-Requests in ECMs."""
+    port, _tcp_port = server.ask("ports")
+    asker.ask(port, questions.first(_FIRST_QUESTIONS), is_right)
+    before = server.ask("usage")
+    seconds = asker.ask(port, questions, is_right)
+    after = server.ask("usage")
+    return _outcome(row, bench.datagrams, seconds, before, after)
 
 
 def _outcome(row: Row, count: int, seconds: float, before: Usage, after: Usage) -> list[Measured]:

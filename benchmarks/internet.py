@@ -1,8 +1,9 @@
 """``make internet``: register the routed Internet at one Map-Server, then look it up again.
 
-The Map-Server runs in one process, the ETRs in a few others. Each ETR authenticates over UDP and
-registers over its session. Exit code 0 only if every lookup agrees with ``location lookup`` (see
-:mod:`benchmarks.judge`).
+The Map-Server runs in one process, the ETRs in a few others, and in one more who asks by
+Map-Request. Each ETR authenticates over UDP and registers over its session. Exit code 0 only if
+every Map-Reply agrees with ``location lookup`` (see :mod:`benchmarks.judge`), and says no more of
+the addresses around than is right (:mod:`benchmarks.replies`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.judge import Judge, random_addresses
 from benchmarks.networks import Network, NetworksError, Summary, cut, deal, dump_networks
 from benchmarks.processes import Child, ProcessError
-from benchmarks.roles import EtrsRole, MapServerRole, etr_address
+from benchmarks.replies import Record, Replies, Verdict, longest_match
+from benchmarks.roles import Asked, AskerRole, EtrsRole, MapServerRole, etr_address
 
 __all__ = ["main"]
 
@@ -33,6 +35,9 @@ _STALL_SECONDS = 120.0
 """Without a single acknowledgement for so long, nothing is going to come any more."""
 
 _SHOWN_MISTAKES = 10
+
+_FIRST_QUESTIONS = ["192.0.2.1", "2001:db8::1"]
+"""One of each family, before any is counted: they have the Map-Server make its indexes."""
 
 Report = Callable[[int, int], None]
 """Takes registrations acknowledged and sessions established."""
@@ -95,8 +100,10 @@ def _run(options: argparse.Namespace, console: Console, stack: ExitStack) -> dic
         soft_wrap=True,
     )
     figures = _register(server, etrs, len(networks), console)
-    figures |= _look_up(server, Judge(networks, owners), networks, options.lookups, console)
-    return figures
+    asker = _start_asker(server, stack)
+    figures |= _make_indexes(server, asker, len(networks), console)
+    addresses = random_addresses(networks, options.lookups)
+    return figures | _look_up(server, asker, addresses, networks, owners, console)
 
 
 # Processes
@@ -120,6 +127,14 @@ def _start_etrs(options: argparse.Namespace, server: Child, stack: ExitStack) ->
     for etr in etrs:
         etr.receive()
     return etrs
+
+
+def _start_asker(server: Child, stack: ExitStack) -> Child:
+    udp_port, _tcp_port = server.ask("ports")
+    asker = Child("who asks", AskerRole, udp_port)
+    stack.callback(asker.stop)
+    asker.receive()
+    return asker
 
 
 def _hand_out(
@@ -272,34 +287,84 @@ def _shown_losses(losses: dict[str, list[str]]) -> str:
 # Lookups
 
 
-def _look_up(
-    server: Child, judge: Judge, networks: Sequence[Network], count: int, console: Console
-) -> dict[str, Any]:
-    addresses = random_addresses(networks, count)
-    seconds, answers = server.ask("resolve", addresses)
-    mistakes = []
-    found = 0
-    for address, answer, verdict in zip(addresses, answers, judge.verdicts(addresses), strict=True):
-        right = None if verdict is None else (verdict[0], etr_address(verdict[1]))
-        found += right is not None
-        if answer != right:
-            mistakes.append(f"{address}: the Map-Server says {answer}, right is {right}")
-    for mistake in mistakes[:_SHOWN_MISTAKES]:
-        console.print(mistake, soft_wrap=True)
-    if mistakes:
-        raise RunError(f"{len(mistakes):,} of {count:,} lookups disagree")
+def _make_indexes(server: Child, asker: Child, count: int, console: Console) -> dict[str, Any]:
+    before = server.ask("usage")
+    asked: Asked = asker.ask("ask", _FIRST_QUESTIONS)
+    after = server.ask("usage")
+    octets = after["resident"] - before["resident"]
     console.print(
-        f"looked up {count:,} random addresses ({found:,} in a network, {count - found:,} in none) "
-        f"at {count / seconds:,.0f} a second: all agree, network and ETR; `location lookup` judged "
-        f"{judge.by_location:,}, sorted ranges {count - judge.by_location:,}",
+        f"the first questions took {asked.seconds:.1f} s; the memory of the indexes that they "
+        f"made: {octets / 1e6:,.0f} MB, {octets / count:.0f} octets a mapping",
         soft_wrap=True,
     )
     return {
-        "lookups": count,
-        "lookups in a network": found,
-        "lookups judged by location": judge.by_location,
-        "lookups a second": round(count / seconds),
+        "first questions' seconds": round(asked.seconds, 3),
+        "index octets": octets,
+        "index octets a mapping": round(octets / count, 1),
     }
+
+
+def _look_up(
+    server: Child,
+    asker: Child,
+    addresses: Sequence[str],
+    networks: Sequence[Network],
+    owners: Sequence[int],
+    console: Console,
+) -> dict[str, Any]:
+    before = server.ask("usage")
+    asked: Asked = asker.ask("ask", addresses)
+    cpu = server.ask("usage")["cpu"] - before["cpu from now on"]
+    judge = Judge(networks, owners)
+    verdicts = judge.verdicts(addresses)
+    replies = Replies(networks, owners, etr_address)
+    mistakes = [
+        f"{address}: {mistake}"
+        for address, verdict, records in zip(addresses, verdicts, asked.replies, strict=True)
+        if (mistake := replies.mistake(address, verdict, records))
+    ]
+    for shown in mistakes[:_SHOWN_MISTAKES]:
+        console.print(shown, soft_wrap=True)
+    if mistakes:
+        raise RunError(f"{len(mistakes):,} of {len(addresses):,} lookups disagree")
+    figures = {
+        "lookups": len(addresses),
+        "lookups in a network": sum(verdict is not None for verdict in verdicts),
+        "lookups with more-specifics": sum(len(records) > 1 for records in asked.replies),
+        "lookups with a part of the network": _count_parts(addresses, verdicts, asked.replies),
+        "lookups judged by location": judge.by_location,
+        "lookups a second": round(len(addresses) / asked.seconds),
+        "lookups a CPU second": round(len(addresses) / max(cpu, 0.001)),
+        "Map-Requests repeated": asked.repeated,
+    }
+    _print_lookups(figures, console)
+    return figures
+
+
+def _count_parts(
+    addresses: Sequence[str], verdicts: Sequence[Verdict], replies: Sequence[Sequence[Record]]
+) -> int:
+    """Count the answers about no more than a part of the network."""
+    matches = map(longest_match, addresses, replies)
+    return sum(
+        verdict is not None and match is not None and match.prefix != verdict[0]
+        for verdict, match in zip(verdicts, matches, strict=True)
+    )
+
+
+def _print_lookups(figures: dict[str, Any], console: Console) -> None:
+    count, found = figures["lookups"], figures["lookups in a network"]
+    by_location = figures["lookups judged by location"]
+    for line in (
+        f"looked up {count:,} random addresses ({found:,} in a network, {count - found:,} in none) "
+        f"at {figures['lookups a second']:,} a second by Map-Request over UDP: all agree, network "
+        f"and ETR; `location lookup` judged {by_location:,}, sorted ranges {count - by_location:,}",
+        f"of the answers {figures['lookups with more-specifics']:,} listed the networks inside, "
+        f"{figures['lookups with a part of the network']:,} were about a part without any",
+        f"the Map-Server answered {figures['lookups a CPU second']:,} a CPU second; "
+        f"{figures['Map-Requests repeated']:,} Map-Requests were sent again",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

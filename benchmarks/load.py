@@ -18,14 +18,32 @@ from lispmsrt.wire.map_register import RegisterFlag, write_map_register
 from lispmsrt.wire.records import encode_record
 from lispmsrt.wire.reliable_transport import MessageType
 
-__all__ = ["ADDRESS", "LoadError", "Session", "arm", "exchange", "registers", "registrations"]
+__all__ = [
+    "ADDRESS",
+    "FIRST_EID",
+    "TTL_MINUTES",
+    "LoadError",
+    "Session",
+    "arm",
+    "exchange",
+    "registers",
+    "registrations",
+    "send_and_receive",
+]
 
 ADDRESS = "127.0.0.2"
 """The load generator's."""
 
+FIRST_EID = 10 << 24
+"""The first address that is registered, as a number; the last is the last of its /8."""
+
+TTL_MINUTES = 1440
+
 _SECONDS_WITHOUT_ANSWER = 1.0
+_WINDOW = 128
+"""Datagrams unanswered at a time: no more, for a default receive buffer holds fewer than 200."""
+
 _CHUNK = 65_536
-_LISP_FIRST_EID = 10 << 24
 _EID = slice(12, 16)
 _KEY = Key(0, AlgorithmId.HMAC_SHA_256_128, SECRET.encode())
 _IDS = bytes(15) + b"\1" + bytes(7) + b"\1"
@@ -44,9 +62,9 @@ def _records(count: int, first: int = 0) -> Iterator[bytes]:
     """Yield records of distinct /32s with one locator, from 10.0.0.0 upwards."""
     locator = Locator(Address.from_text(ADDRESS))
     eid = EidPrefix.from_text("10.0.0.0/32")
-    model = encode_record(MappingRecord(eid, 1440, (locator,), authoritative=True))
+    model = encode_record(MappingRecord(eid, TTL_MINUTES, (locator,), authoritative=True))
     before, behind = model[: _EID.start], model[_EID.stop :]
-    for number in range(_LISP_FIRST_EID + first, _LISP_FIRST_EID + first + count):
+    for number in range(FIRST_EID + first, FIRST_EID + first + count):
         yield before + number.to_bytes(4, "big") + behind
 
 
@@ -59,11 +77,11 @@ def registers(count: int, flags: int = 0, first: int = 0) -> list[bytes]:
     ]
 
 
-def registrations(count: int) -> list[bytes]:
+def registrations(count: int, first: int = 0) -> list[bytes]:
     """Build a stream of Registrations in chunks that end anywhere, as TCP's do."""
     frames = b"".join(
         encode_frame(MessageType.REGISTRATION, number, register)
-        for number, register in enumerate(registers(count))
+        for number, register in enumerate(registers(count, first=first), first)
     )
     return [frames[at : at + _CHUNK] for at in range(0, len(frames), _CHUNK)]
 
@@ -71,41 +89,43 @@ def registrations(count: int) -> list[bytes]:
 # UDP
 
 
-def exchange(port: int, datagrams: Sequence[bytes], window: int) -> float:
-    """Send datagrams, at most ``window`` unanswered, until each has an answer; return the seconds.
-
-    A lost one ends the measurement with LoadError: on loopback it would mean a full buffer.
-    """
+def exchange(port: int, datagrams: Sequence[bytes]) -> float:
+    """Send datagrams until each has an answer; return the seconds."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind((ADDRESS, 0))
         udp.connect(("127.0.0.1", port))
         udp.setblocking(False)
         began = time.perf_counter()
-        _exchange(udp, datagrams, window)
+        send_and_receive(udp, datagrams)
         return time.perf_counter() - began
 
 
 def arm(port: int) -> None:
     """Register the last /32, which nobody else does; its Map-Notify allows one connection."""
-    exchange(port, registers(1, RegisterFlag.RELIABLE_TRANSPORT, first=(1 << 24) - 1), 1)
+    exchange(port, registers(1, RegisterFlag.RELIABLE_TRANSPORT, first=(1 << 24) - 1))
 
 
-def _exchange(udp: socket.socket, datagrams: Sequence[bytes], window: int) -> None:
+def send_and_receive(udp: socket.socket, datagrams: Sequence[bytes]) -> list[bytes]:
+    """Send datagrams by a connected socket until each has an answer; return the answers.
+
+    A lost one ends the measurement with LoadError: on loopback it would mean a full buffer.
+    """
     poll = select.poll()
     poll.register(udp, select.POLLIN)
-    sent = answered = 0
-    while answered < len(datagrams):
-        for datagram in datagrams[sent : answered + window]:
+    answers: list[bytes] = []
+    sent = 0
+    while len(answers) < len(datagrams):
+        for datagram in datagrams[sent : len(answers) + _WINDOW]:
             udp.send(datagram)
             sent += 1
         if not poll.poll(_SECONDS_WITHOUT_ANSWER * 1000):
-            raise LoadError(f"{sent - answered} datagrams of {sent} were not answered")
+            raise LoadError(f"{sent - len(answers)} datagrams of {sent} were not answered")
         try:
             while True:
-                udp.recv(_CHUNK)
-                answered += 1
+                answers.append(udp.recv(_CHUNK))
         except BlockingIOError:
             pass
+    return answers
 
 
 # TCP

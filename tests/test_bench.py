@@ -35,6 +35,7 @@ class BenchTests(SynchronousTestCase):
         with tempfile.TemporaryDirectory() as directory:
             figures_file = Path(directory) / "figures.json"
             sizes = {"rounds": 1, "registrations": 2000, "datagrams": 500, "eids": 500}
+            sizes["mappings"] = 2000
             outcome = subprocess.run(
                 [sys.executable, "-m", "benchmarks.bench", f"--json={figures_file}"]
                 + [f"--{name}={size}" for name, size in sizes.items()],

@@ -25,7 +25,8 @@ from benchmarks import internet, judge, networks
 from benchmarks.judge import Judge, SortedRanges
 from benchmarks.networks import Network, NetworksError
 from benchmarks.processes import Child, ProcessError, Role
-from benchmarks.roles import EchoRole, etr_address
+from benchmarks.replies import Record
+from benchmarks.roles import Asked, AskerRole, EchoRole, MapServerRole, etr_address
 
 _CHECKOUT = Path(__file__).parents[1]
 
@@ -87,6 +88,7 @@ class InternetTests(SynchronousTestCase):
         self.assertEqual(figures["lookups"], 1000)
         self.assertGreater(figures["lookups judged by location"], 500)
         self.assertGreater(figures["lookups in a network"], 500)
+        self.assertIn("by Map-Request over UDP", outcome.stdout)
         self.assertIn("all agree", outcome.stdout)
 
 
@@ -161,26 +163,55 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(one.by_location, 2)
 
     def test_disagreement_is_a_failure(self) -> None:
-        """A wrong prefix, a wrong ETR and a missing network each end the run."""
+        """A wrong prefix, a wrong ETR, a missing network and silence each end the run."""
         self.patch(judge, "ask_location", lambda addresses: ["10.0.0.0/8"] * len(addresses))
-        found = [Network("10.0.0.0/8", 1)]
-        right = ("10.0.0.0/8", etr_address(3))
-        for wrong in (("10.0.0.0/9", right[1]), (right[0], etr_address(4)), None):
-            with open(os.devnull, "w") as nowhere:
-                console = Console(file=nowhere)
-                lookup: Any = (_Server([right, wrong]), Judge(found, [3]), found, 2, console)
-                self.assertRaises(internet.RunError, internet._look_up, *lookup)
+        right = [Record("10.0.0.0/8", (etr_address(3),))]
+        self.assertEqual(_look_up([right, right])["lookups in a network"], 2)
+        for wrong in (
+            [Record("10.0.0.0/9", (etr_address(3),))],
+            [Record("10.0.0.0/8", (etr_address(4),))],
+            [Record("10.0.0.0/8", ())],
+            [],
+        ):
+            self.assertRaises(internet.RunError, _look_up, [right, wrong])
 
 
-class _Server:
-    """Answers lookups with what it was given."""
+def _look_up(replies: list[list[Record]]) -> dict[str, Any]:
+    """Judge the replies about two addresses in one network, which is at the fourth ETR."""
+    server: Any = _Child({"cpu": 2.0, "cpu from now on": 1.0})
+    asker: Any = _Child(Asked(1.0, 0, replies))
+    addresses, found = ["10.0.0.1", "10.0.0.2"], [Network("10.0.0.0/8", 1)]
+    with open(os.devnull, "w") as nowhere:
+        console = Console(file=nowhere)
+        return internet._look_up(server, asker, addresses, found, [3], console)
 
-    def __init__(self, answers: list[tuple[str, str] | None]) -> None:
-        self._answers = answers
+
+class _Child:
+    """Answers whatever is asked with what it was given."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
 
     def ask(self, command: str, *arguments: object) -> object:
         """Answer."""
-        return 1.0, self._answers
+        return self._answer
+
+
+class AskerTests(SynchronousTestCase):
+    """Who asks, and a Map-Server."""
+
+    def test_questions_are_answered_over_udp(self) -> None:
+        """As many as there are, more than are outstanding at a time."""
+        server = Child("the Map-Server", MapServerRole)
+        self.addCleanup(server.stop)
+        server.receive()
+        asker = Child("who asks", AskerRole, server.ask("ports")[0])
+        self.addCleanup(asker.stop)
+        asker.receive()
+        addresses = [f"192.0.2.{number}" for number in range(200)] + ["2001:db8::1"]
+        asked: Asked = asker.ask("ask", addresses)
+        expected = [[Record("0.0.0.0/0", ())]] * 200 + [[Record("::/0", ())]]
+        self.assertEqual(asked.replies, expected)
 
 
 class ProcessTests(SynchronousTestCase):
