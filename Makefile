@@ -20,7 +20,7 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo:  ## Watch a Map-Server and an ETR for each transport register over sessions
+demo:  ## Watch ETRs register, share and move EID-prefixes, and an ITR ask
 	@tools/setup.sh demo
 	@$(BIN)/lispmsrt demo
 
@@ -44,8 +44,8 @@ lint:  ## Check style, format and types
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
 	$(addprefix tests/test_,bench.py demo.py internet.py packaging.py real_sockets.py tac.py tap.py) \
-	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py quic_*.py sctp_*.py \
-	    usrsctp_*.py tls_*.py tcp_md5.py)), $(wildcard tests/test_*.py)))
+	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py overlay_*.py quic_*.py \
+	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py)), $(wildcard tests/test_*.py)))
 
 .PHONY: coverage
 coverage:  ## Check that tests reach every branch of wire/ and session/
@@ -63,7 +63,7 @@ internet:  ## Register the whole routed Internet and look it up again
 	@$(BIN)/python -m benchmarks.internet
 
 .PHONY: bench
-bench:  ## Print registrations a second and bytes of memory per mapping
+bench:  ## Print registrations and Map-Requests a second, and bytes per mapping
 	@tools/setup.sh demo
 	@$(BIN)/python -m benchmarks.bench
 
