@@ -9,7 +9,6 @@ compared between machines.
 from __future__ import annotations
 
 import argparse
-import gc
 import ipaddress
 import json
 import os
@@ -17,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks.experiments import Bench, echo
 from benchmarks.load import LoadError
 from benchmarks.networks import NetworksError, cut, dump_networks
-from benchmarks.processes import ProcessError, resident_octets
+from benchmarks.processes import ProcessError
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.eid_index import WIDTHS, EidIndex
 from lispmsrt.mapping.lookup import MAX_MORE_SPECIFICS, Found, FoundKind, Lookup
@@ -221,18 +221,17 @@ class Ground:
         return time.perf_counter_ns() - begin
 
     def memory(self) -> Iterator[Row]:
-        """Fill other indexes with the same prefixes, and have all in order."""
+        """Fill other indexes with the same prefixes, and have all put in order."""
         for afi, name in ((Afi.IPV4, "IPv4"), (Afi.IPV6, "IPv6")):
             entries = self.table(afi).entries
             if not entries:
                 continue
-            gc.collect()
-            resident = resident_octets()
+            tracemalloc.start()
             index = EidIndex(WIDTHS[afi], entries)
             for leading in range(256):
                 index.inside(leading << WIDTHS[afi] - 8, 8, len(entries))
-            gc.collect()
-            octets = (resident_octets() - resident) / len(entries)
+            octets = tracemalloc.get_traced_memory()[0] / len(entries)
+            tracemalloc.stop()
             yield Row(f"memory of a prefix in the {name} index", "octets", octets)
 
     def changes(self, prefixes: Sequence[Prefix]) -> Iterator[Row]:

@@ -246,6 +246,11 @@ class FormTests(_LookupCase):
         self.sites = Sites((SitePrefix.of(site("all"), _eid("name:d"), True),))
         self.assertEqual(self.find("name:desk"), ("NOT_REGISTERED", "name:desk", None, [], "all"))
 
+    def test_configured_names_bound_no_hole_between_addresses(self) -> None:
+        """They have no place among them."""
+        self.sites = Sites((SitePrefix.of(site("all"), _eid("name:d"), True),))
+        self.assertEqual(self.find("10.0.0.1/32")[:2], ("NO_SITE", "0.0.0.0/0"))
+
     def test_long_names(self) -> None:
         """Their length in bits does not fit the octet that says it."""
         name = "name:" + "n" * 40

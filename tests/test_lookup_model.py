@@ -160,7 +160,8 @@ class LookupModelTests(SynchronousTestCase):
             (eid_range, "_FEW", 1),
             (eid_range, "FULL", 4),
             (eid_index, "FULL", 4),
-            (eid_index, "_BATCH", 3),
+            (eid_index, "_BATCH", 4),
+            (eid_index, "_FEW", 1),
             (lookup, "MAX_MORE_SPECIFICS", limit),
         ):
             self.patch(module, name, value)

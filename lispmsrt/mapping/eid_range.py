@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, MutableSequence
 
-__all__ = ["FULL", "LENGTH_BITS", "EidRange", "Leaf"]
+__all__ = ["FULL", "LENGTH_BITS", "EidRange", "Leaf", "keys_of"]
 
 LENGTH_BITS = 8
 """Bits of a number behind the network."""
@@ -38,21 +38,62 @@ be gone then, and a question must not meet many such leaves.
 """
 
 
+def keys_of(numbers: Iterable[int], top: int) -> list[int]:
+    """Return the keys of prefixes; ``top`` is what a number is shifted to leave its set bit."""
+    return [number >> top - (number & _LENGTH_MASK) for number in numbers]
+
+
+def _row(numbers: Collection[int], top: int) -> MutableSequence[int]:
+    # 8 octets a prefix instead of 40, where they fit.
+    return array("Q", numbers) if top < 64 else list(numbers)
+
+
 class Leaf:
     """The prefixes from one number on."""
 
-    __slots__ = ("gone", "news", "ordered")
+    __slots__ = ("_top", "gone", "news", "ordered")
 
-    def __init__(self, ordered: MutableSequence[int], news: MutableSequence[int]) -> None:
-        self.ordered = ordered
+    def __init__(self, ordered: Collection[int], top: int) -> None:
+        self.ordered = _row(ordered, top)
         "in order; not up to date as long as there are news"
-        self.news = news
+        self.news = _row((), top)
         "what was put or removed since"
         self.gone = 0
         "how many of the news are removals"
+        self._top = top
 
     def __len__(self) -> int:
         return len(self.ordered) + len(self.news)
+
+    def settle(self, entries: Mapping[int, object]) -> None:
+        """Enter the news."""
+        if len(self.news) > _FEW:
+            if self.gone:
+                self._sift(entries)
+            merged = [*self.ordered, *self.news]
+            merged.sort()
+            self.ordered = _row(merged, self._top)
+        else:
+            for number, key in zip(self.news, keys_of(self.news, self._top), strict=True):
+                self.change(number, key in entries)
+        del self.news[:]
+        self.gone = 0
+
+    def change(self, number: int, is_put: bool) -> None:
+        """Enter one change, where there are no news that are older."""
+        ordered = self.ordered
+        at = bisect_left(ordered, number)
+        is_there = at < len(ordered) and ordered[at] == number
+        if is_put and not is_there:
+            ordered.insert(at, number)
+        elif is_there and not is_put:
+            del ordered[at]
+
+    def _sift(self, entries: Mapping[int, object]) -> None:
+        """Forget what is gone; the news are all there then, each once and not in order already."""
+        news = dict(zip(self.news, keys_of(self.news, self._top), strict=True))
+        self.ordered = _row([number for number in self.ordered if number not in news], self._top)
+        self.news = _row([number for number, key in news.items() if key in entries], self._top)
 
 
 class EidRange:
@@ -71,15 +112,15 @@ class EidRange:
         "keys that no leaf has yet; whoever adds to it has them spread at FULL"
         self.starts = [0]
         "from which number on each leaf has them"
-        self.leaves = [self._leaf(())]
+        self.leaves = [Leaf((), self._top)]
 
     def spread(self) -> None:
-        """Give what was entered to the leaves; put some in order that have too many changes."""
+        """Give the leaves what was entered; put one in order that has too many changes."""
         top = self._top + 1
         numbers = [key << top - (bits := key.bit_length()) | bits - 1 for key in self.entered]
         self.entered.clear()
         numbers.sort()
-        row, starts = self._row(numbers), self.starts
+        row, starts = _row(numbers, self._top), self.starts
         first, full = 0, []
         while first < len(numbers):
             at = bisect_right(starts, numbers[first])
@@ -93,20 +134,41 @@ class EidRange:
         if full:
             self._settle(bisect_right(starts, max(full)[1]) - 1, _SMALL)
 
-    def discard(self, key: int) -> None:
-        """Remember a removal."""
-        length = key.bit_length() - 1
-        number = key << self._top - length | length
-        if self.entered:
-            # What is waiting there may be the same prefix, and is older.
-            self.spread()
-        at = bisect_right(self.starts, number) - 1
+    def put(self, key: int) -> None:
+        """Take a new prefix at once."""
+        number, at = self._place(key)
         leaf = self.leaves[at]
+        if not leaf.news:
+            leaf.change(number, True)
+            if len(leaf.ordered) > 2 * _ROW:
+                self._fit(at, _ROW)
+            return
+        leaf.news.append(number)
+        if len(leaf.news) > FULL:
+            self._settle(at, _SMALL)
+
+    def discard(self, key: int) -> None:
+        """Take a removal at once."""
+        number, at = self._place(key)
+        leaf = self.leaves[at]
+        if not leaf.news:
+            leaf.change(number, False)
+            if len(leaf.ordered) <= _SMALL // 4:
+                self._fit(at, _ROW)
+            return
         leaf.news.append(number)
         leaf.gone += 1
         most, of = _GONE
         if leaf.gone * of > len(leaf) * most:
             self._settle(at, _ROW)
+
+    def _place(self, key: int) -> tuple[int, int]:
+        """Return the number of a prefix and that of its leaf, which has all that is older."""
+        if self.entered:
+            self.spread()
+        length = key.bit_length() - 1
+        number = key << self._top - length | length
+        return number, bisect_right(self.starts, number) - 1
 
     def around(self, number: int) -> tuple[int, int]:
         """Return the last number up to this one and the first above it, 0 for none."""
@@ -151,11 +213,6 @@ class EidRange:
             at_leaf += 1
         return found
 
-    def keys(self, numbers: Iterable[int]) -> list[int]:
-        """Return the keys of prefixes."""
-        top = self._top
-        return [number >> top - (number & _LENGTH_MASK) for number in numbers]
-
     def _edge(self, at: int, side: int) -> int | None:
         """Return the first (0) or last (-1) number of a leaf, 0 where no leaf is; None if the
         leaves have changed.
@@ -170,36 +227,8 @@ class EidRange:
 
     def _settle(self, at: int, row: int) -> None:
         """Enter the news of a leaf; look again which leaf it is now."""
-        leaf = self.leaves[at]
-        if len(leaf.news) > _FEW:
-            if leaf.gone:
-                self._sift(leaf)
-            merged = [*leaf.ordered, *leaf.news]
-            merged.sort()
-            leaf.ordered = self._row(merged)
-        else:
-            self._enter_each(leaf)
-        del leaf.news[:]
-        leaf.gone = 0
+        self.leaves[at].settle(self._entries)
         self._fit(at, row)
-
-    def _sift(self, leaf: Leaf) -> None:
-        """Forget what is gone; the news are all there then, each once and not in order already."""
-        entries = self._entries
-        news = dict(zip(leaf.news, self.keys(leaf.news), strict=True))
-        leaf.ordered = self._row([number for number in leaf.ordered if number not in news])
-        leaf.news = self._row([number for number, key in news.items() if key in entries])
-
-    def _enter_each(self, leaf: Leaf) -> None:
-        ordered, entries = leaf.ordered, self._entries
-        for number, key in zip(leaf.news, self.keys(leaf.news), strict=True):
-            at = bisect_left(ordered, number)
-            is_there = at < len(ordered) and ordered[at] == number
-            if key not in entries:
-                if is_there:
-                    del ordered[at]
-            elif not is_there:
-                ordered.insert(at, number)
 
     def _fit(self, at: int, row: int) -> None:
         """Cut a leaf that is large; put one that is small together with a neighbour."""
@@ -207,7 +236,7 @@ class EidRange:
         if len(ordered) > 2 * _ROW:
             rows = [ordered[first : first + row] for first in range(0, len(ordered), row)]
             self.starts[at + 1 : at + 1] = [each[0] for each in rows[1:]]
-            self.leaves[at : at + 1] = map(self._leaf, rows)
+            self.leaves[at : at + 1] = [Leaf(each, self._top) for each in rows]
         elif len(ordered) <= _SMALL // 4 and len(self.leaves) > 1:
             other = at - 1 if at else 1
             if not ordered or len(self.leaves[other]) < _ROW:
@@ -216,14 +245,7 @@ class EidRange:
     def _join(self, at: int) -> None:
         """Make one of a leaf and the next."""
         leaf, taken = self.leaves[at : at + 2]
-        leaf.ordered = self._row([*leaf.ordered, *taken.ordered])
+        leaf.ordered = _row([*leaf.ordered, *taken.ordered], self._top)
         leaf.news.extend(taken.news)
         leaf.gone += taken.gone
         del self.starts[at + 1], self.leaves[at + 1]
-
-    def _leaf(self, ordered: Collection[int]) -> Leaf:
-        return Leaf(self._row(ordered), self._row(()))
-
-    def _row(self, numbers: Collection[int]) -> MutableSequence[int]:
-        # 8 octets a prefix instead of 40, where they fit.
-        return array("Q", numbers) if self._top < 64 else list(numbers)

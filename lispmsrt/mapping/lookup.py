@@ -152,16 +152,13 @@ class Lookup:
         return _new(Found, (_MAPPED, covered, hit, (), site_prefix))
 
     def _describe_hit(self, query: _Query, table: EidTable, length: int, nearest: int) -> Found:
-        """Answer with the hit of this prefix length.
+        """Answer with the hit of this prefix length, inside which others are registered.
 
-        ``nearest`` is how many bits the query shares with the nearest other registered prefix that
-        does not cover it.
+        ``nearest`` is how many bits the query shares with the nearest of these.
         """
         key = query.key(length)
         hit = _new(Hit, (table, length, key, table.entries[key]))
         site_prefix = self._sites().covering(table.instance_id, table.afi, length, key)
-        if nearest < length:
-            return _new(Found, (_MAPPED, query.prefix(length), hit, (), site_prefix))
         inside = _inside(table, query, length)
         if inside is not None:
             return Found(_MAPPED, query.prefix(length), hit, inside, site_prefix)
