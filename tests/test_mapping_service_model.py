@@ -476,7 +476,8 @@ class _World:
         return instance_id, bits + "".join(self.random.choices("01", k=more))
 
     def _check_answered(self, asked: list[Eid], itr: str, answer: bytes, octets: int) -> None:
-        expected = [self.reference.answer(eid, itr) for eid in asked]
+        # What is asked twice is answered once.
+        expected = [self.reference.answer(eid, itr) for eid in dict.fromkeys(asked)]
         records = [record for one in expected if one is not None for record in one]
         self.case.assertTrue(records, (asked, "an ETR had to answer"))
         reply = decode_map_reply(answer)
