@@ -166,6 +166,10 @@ class Line:
         to_etr = b"" if is_stuck else self.server.data_to_send(now)
         self.from_server.append(to_etr)
         self.etr.receive_data(to_etr, now)
+        if self.server.close_reason or self.etr.close_reason:
+            # An end that closes takes the connection with it, as SessionProtocol does: else the
+            # other one would believe for ever what it is told no longer.
+            self.cut(now)
         return bool(to_server or to_etr)
 
     def settle(self, now: float = 0.0) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lispmsrt.mapping import family_members
 from lispmsrt.mapping.family_members import Family
 from lispmsrt.session.base import CloseReason, SessionState
 from lispmsrt.session.etr import EtrSession
@@ -14,7 +15,7 @@ from lispmsrt.session.limits import SessionLimits
 from lispmsrt.session.membership_subscriber import Standing
 from lispmsrt.wire.addresses import Address
 from tests.builders import Answer, answers, eid, frame, lcaf, messages
-from tests.membership_ground import Follower, Line, Server, learnt
+from tests.membership_ground import Follower, Line, Server, learnt, truth
 
 _V4, _V4_7, _V6_7 = (0, 1), (7, 1), (7, 2)
 _OWN, _OWN_7 = "10.1.0.0/16", "10.7.0.0/16"
@@ -405,6 +406,37 @@ class BackToBackTests(SynchronousTestCase):
         lines[0].settle()
         lines[0].wait(5.0)
         self.assertEqual(learnt(a, _V4), both)
+
+    def test_an_xtr_that_left_too_much_unread_is_told_all_on_its_next_session(self) -> None:
+        """The Map-Server gives it up when the transport takes more: until then it believes what it
+        heard last, from then on it knows that this is out of date.
+        """
+        self.patch(family_members, "MAX_GONE", 20)
+        self.patch(family_members, "_FIRST_LOOK", 4)
+        server, a, b = self._pair()
+        assert a.learnt is not None
+        a.register(_OWN, "192.0.2.1")
+        b.register("10.2.0.0/16", "192.0.2.2")
+        slow, other = Line(server, a), Line(server, b)
+        for line in (slow, other, slow):
+            line.settle()
+        heard = {(1, "192.0.2.1"), (2, "192.0.2.2")}
+        slow.server.output_paused(0.0)
+        for number in range(30):
+            b.register("10.2.0.0/16", f"198.51.100.{number}")
+            other.settle()
+        slow.step(is_stuck=True)
+        self.assertIsNone(slow.server.close_reason)
+        self.assertEqual((learnt(a, _V4), a.learnt.is_current(*_V4)), (heard, True))
+        slow.server.output_resumed()
+        slow.settle()
+        self.assertIs(slow.server.close_reason, CloseReason.NOT_READING)
+        self.assertIs(slow.etr.close_reason, CloseReason.CONNECTION_LOST)
+        self.assertEqual((learnt(a, _V4), a.learnt.is_current(*_V4)), (heard, False))
+        Line(server, a).settle()
+        all_there_are = {(1, "192.0.2.1"), (2, "198.51.100.29")}
+        self.assertEqual(truth(server, _V4), all_there_are)
+        self.assertEqual((learnt(a, _V4), a.learnt.is_current(*_V4)), (all_there_are, True))
 
     def test_switched_on_by_a_reload(self) -> None:
         """A Refresh makes those ask that were refused."""

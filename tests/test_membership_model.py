@@ -153,8 +153,11 @@ class _World:
         """Everything arrives; sessions that have ended are replaced."""
         for number in sorted(self.stuck):
             self.stick(number)
+        self._settle()
+        # Not before that: whoever left too much unread is given up when the transport takes more.
+        # The sessions that follow can't end so, as everybody reads now.
         for number, line in enumerate(self.lines):
-            if line.etr.close_reason or line.server.close_reason:
+            if line.etr.close_reason:
                 self.cut(number)
         self._settle()
 
@@ -184,6 +187,7 @@ class _World:
         following = 0
         for xtr, line in zip(self.xtrs, self.lines, strict=True):
             assert xtr.learnt is not None and line.etr.membership is not None
+            assert line.etr.close_reason is line.server.close_reason is None
             for at in FAMILIES:
                 is_following = line.etr.membership.standing(*at) is Standing.FOLLOWING
                 assert xtr.learnt.is_current(*at) == is_following
