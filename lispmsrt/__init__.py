@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lispmsrt.version import VERSION
+
 if TYPE_CHECKING:
     from lispmsrt.config import Config as Config
     from lispmsrt.config import ConfigError as ConfigError
@@ -53,7 +55,7 @@ __all__ = [
     "parse_config",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 # Looked up when asked for: the wire codec alone must not pull in Twisted, nor the plugin scan
 # pydantic.

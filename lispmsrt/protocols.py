@@ -20,8 +20,9 @@ from zope.interface import implementer
 
 from lispmsrt.clock import Alarm
 from lispmsrt.control.arming import normalised
+from lispmsrt.histogram import Latency
 from lispmsrt.session.base import CloseReason, Session, SessionState
-from lispmsrt.sockets import pack_address
+from lispmsrt.sockets import pack_address, queued_octets, tcp_round_trip_time
 
 __all__ = ["ControlProtocol", "RefusalProtocol", "SessionProtocol"]
 
@@ -46,9 +47,11 @@ class SessionProtocol(Protocol):
         on_up: Callable[[SessionProtocol], None] = lambda protocol: None,
         on_closed: Callable[[SessionProtocol], None] = lambda protocol: None,
         reads_when_full: bool = False,
+        latency: Latency | None = None,
     ) -> None:
         """``reads_when_full`` is for the end whose output does not grow with what it reads: if both
-        ends stopped reading, each would wait for the other.
+        ends stopped reading, each would wait for the other. ``latency`` measures what was read
+        until it is answered.
         """
         self.clock = clock
         self.session: Session | None = None
@@ -60,6 +63,8 @@ class SessionProtocol(Protocol):
         self._on_up = on_up
         self._on_closed = on_closed
         self._reads_when_full = reads_when_full
+        self._latency = latency
+        self._is_connected = False
         self._has_left = False
         self._alarm = Alarm(clock, self._on_alarm)
         self._soon = Alarm(clock, self.flush)
@@ -69,6 +74,7 @@ class SessionProtocol(Protocol):
 
     def connectionMade(self) -> None:
         self._stream = self.transport
+        self._is_connected = True
         self._stream.registerProducer(self, True)
         self.session = self._make_session(self)
         self._on_up(self)
@@ -77,10 +83,16 @@ class SessionProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         assert self.session is not None
+        latency = self._latency
+        if latency is not None:
+            latency.begin()
         self.session.receive_data(data, self.clock.seconds())
         self.flush()
+        if latency is not None:
+            latency.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_connected = False
         for alarm in (self._alarm, self._soon, self._abort):
             alarm.set(None)
         # Twisted's own sentence around it says nothing.
@@ -90,6 +102,25 @@ class SessionProtocol(Protocol):
             self.session.connection_lost(self.clock.seconds(), cleanly=cleanly)
             self._soon.set(None)  # closing asked for a flush, and there is nothing left to write to
         self._on_closed(self)
+
+    # What is known of the connection
+
+    def rtt(self) -> float | None:
+        """Return the round-trip time that the transport has measured, in seconds; None where it has
+        measured none, or the connection is gone.
+        """
+        if not self._is_connected:
+            return None
+        measured = getattr(self._stream, "round_trip_time", None)
+        if measured is None:
+            return tcp_round_trip_time(self._stream)
+        seconds: float | None = measured()
+        return seconds
+
+    @property
+    def queued_octets(self) -> int:
+        """What was written and the transport has not passed on yet."""
+        return queued_octets(self._stream) if self._is_connected else 0
 
     # The transport's buffer
 
@@ -180,10 +211,14 @@ class ControlProtocol(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, control: Control, clock: IReactorTime) -> None:
+    def __init__(
+        self, control: Control, clock: IReactorTime, latency: Latency | None = None
+    ) -> None:
+        """``latency`` measures what was received until it is answered."""
         self.counters: Counter[str] = Counter()
         self._control = control
         self._clock = clock
+        self._latency = latency
         self._is_ipv6 = False
 
     def startProtocol(self) -> None:
@@ -196,8 +231,13 @@ class ControlProtocol(DatagramProtocol):
             self.counters["datagrams from no IP address"] += 1
             return
         source = (normalised(address), addr[1])
+        latency = self._latency
+        if latency is not None:
+            latency.begin()
         self._control.receive_datagram(datagram, source, self._clock.seconds())
         self.flush()
+        if latency is not None:
+            latency.end()
 
     def flush(self) -> None:
         """Send what the control plane has to say."""

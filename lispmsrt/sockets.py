@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,12 +12,17 @@ __all__ = [
     "apply_minimum_ttl",
     "apply_tcp_options",
     "pack_address",
+    "queued_octets",
     "set_receive_buffer",
+    "tcp_round_trip_time",
     "tcp_socket_below",
 ]
 
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
+
+_RTT = struct.Struct("=68xI")
+"""Of struct tcp_info: tcpi_rtt, the smoothed round-trip time in microseconds."""
 
 _MAX_WRAPPERS = 8
 """More transports are never stacked; a ring of them must not hold us."""
@@ -47,6 +53,39 @@ def tcp_socket_below(transport: object) -> socket.socket | None:
             return handle if protocol == socket.IPPROTO_TCP else None
         transport = getattr(transport, "transport", None)
     return None
+
+
+def tcp_round_trip_time(transport: object) -> float | None:
+    """Return the smoothed round-trip time that the kernel has measured on the TCP connection below
+    a transport, in seconds; None where there is no connection, or nothing was measured.
+    """
+    try:
+        handle = tcp_socket_below(transport)
+        if handle is None:
+            return None
+        told = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.size)
+    except OSError:  # closed meanwhile
+        return None
+    if len(told) < _RTT.size:
+        return None
+    (microseconds,) = _RTT.unpack(told)
+    return microseconds / 1e6 if microseconds else None
+
+
+def queued_octets(transport: object) -> int:
+    """Return how much a stream transport was given and has not passed on yet: what it says itself,
+    or what one of Twisted's has in its buffers; 0 where that is not known.
+    """
+    told = getattr(transport, "queued_octets", None)
+    if isinstance(told, int):
+        return told
+    # A wrapper (TLS) answers with the attributes of what it wraps.
+    buffer, offset, later = (
+        getattr(transport, name, 0) for name in ("dataBuffer", "offset", "_tempDataLen")
+    )
+    if not isinstance(buffer, bytes) or not isinstance(offset, int) or not isinstance(later, int):
+        return 0
+    return len(buffer) - offset + later
 
 
 def apply_tcp_options(transport: object, options: TcpOptions) -> None:

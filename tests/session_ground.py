@@ -247,13 +247,13 @@ reliable-transport = {_toml(self.server_strings(quick=quick))}
 
     def stream_of(self, etr: Etr) -> Any:
         """Return the transport of an ETR's session."""
-        protocol = etr.links[0]._protocol
+        protocol = etr.links[0].protocol
         assert protocol is not None and protocol.transport is not None
         return protocol.transport
 
     def server_end(self, session: MapServerSession) -> SessionProtocol:
         """Return what a session of the Map-Server runs in."""
-        return next(each for each in self.server._protocols if each.session is session)
+        return self.server.session_protocols[session]
 
     def handshakes(self) -> Handshakes:
         """Return what counts them at the Map-Server; an idle one where there are none."""

@@ -55,6 +55,23 @@ class LifeTests(SessionGround):
         self.assertEqual((here.host, there.host), (ETR_HOST, "127.0.0.1"))
         self.assertEqual(there.port, self.stream_port)
 
+    async def test_the_connection_is_measured(self) -> None:
+        """Round-trip time, what is still to be sent, and the address of our own."""
+        etr, _listener = await self.start_both("10.1.1.0/24")
+        await self.until_registered(etr)
+        ((session, protocol),) = self.server.session_protocols.items()
+        self.assertEqual(session.local, f"127.0.0.1:{self.stream_port}")
+        await self.until(lambda: protocol.queued_octets == 0, "all has left")
+        found = protocol.rtt()
+        # SCTP counts in ms, and knows none below one.
+        self.assertTrue(self.name == "SCTP" if found is None else 0 < found < 60, found)
+        protocol._stream.pauseProducing()
+        protocol._stream.write(bytes(1 << 22))
+        self.assertGreater(protocol.queued_octets, 1 << 20)
+        self.server.reset(session)
+        await self.until(lambda: not self.server.sessions, "the session has ended")
+        self.assertIsNone(protocol.rtt())
+
     async def test_a_session_is_a_stream_of_octets(self) -> None:
         """Whether they are written one by one or all at once."""
         self.start_server()

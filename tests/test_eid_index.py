@@ -122,6 +122,52 @@ class InsideTests(SynchronousTestCase):
                 self.assertEqual(index.inside(around + 4 * step, length + 1, 8), keys[4:8])
 
 
+class PagingTests(SynchronousTestCase):
+    """All prefixes in order, a few at a time."""
+
+    def setUp(self) -> None:
+        """Networks in two ranges, one with others inside."""
+        self.texts = ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24", "11.0.0.0/9"]
+        self.index = EidIndex(32, dict.fromkeys(map(_key, reversed(self.texts))))
+
+    def _following(self, text: str, limit: int) -> list[int]:
+        return self.index.following(_key(text), limit)
+
+    def test_the_beginning_is_before_all(self) -> None:
+        """The default route too."""
+        self.assertEqual(self.index.following(0, 2), list(map(_key, self.texts[:2])))
+        self.assertEqual(self.index.following(0, 9), list(map(_key, self.texts)))
+
+    def test_those_after_a_prefix_that_is_there(self) -> None:
+        """Not itself; what lies inside it comes first."""
+        self.assertEqual(self._following("10.0.0.0/8", 2), list(map(_key, self.texts[2:4])))
+        self.assertEqual(self._following("11.0.0.0/9", 2), [])
+
+    def test_those_after_a_prefix_that_is_gone(self) -> None:
+        """Its place in the order is still known."""
+        self.assertEqual(self._following("10.0.0.0/12", 2), list(map(_key, self.texts[2:4])))
+        self.assertEqual(self._following("10.9.0.0/16", 2), [_key("11.0.0.0/9")])
+        self.assertEqual(self._following("255.0.0.0/8", 2), [])
+
+    def test_never_more_than_the_limit(self) -> None:
+        """Over the edges of leaves and ranges."""
+        for networks in ("10.0.{}.0/24", "{}.0.0.0/16"):
+            _make_small(self, full=2)
+            keys = [_key(networks.format(number)) for number in range(50)]
+            index = EidIndex(32, dict.fromkeys(reversed(keys)))
+            for limit in (1, 3, 7, 100):
+                found: list[int] = []
+                while page := index.following(found[-1] if found else 0, limit):
+                    self.assertLessEqual(len(page), limit)
+                    found += page
+                self.assertEqual(found, keys)
+
+    def test_nothing_follows_in_an_empty_index(self) -> None:
+        """Nor does asking for nothing find anything."""
+        self.assertEqual(EidIndex(32, {}).following(0, 5), [])
+        self.assertEqual(self.index.following(0, 0), [])
+
+
 class FollowingTests(SynchronousTestCase):
     """The index of a table that changes."""
 
@@ -274,6 +320,9 @@ class Tried:
         keys = [prefix_key(network, self._width, length) for network, length in inside]
         found_inside = self._index.inside(network, length, limit)
         self._case.assertEqual(found_inside, keys if len(keys) <= limit else None, query)
+        after = [prefix_key(one, self._width, shorter) for one, shorter in self.present[at:]]
+        key = prefix_key(network, self._width, length)
+        self._case.assertEqual(self._index.following(key, limit), after[:limit], query)
 
     def _shared(self, one: int, other: int) -> int:
         return self._width - (one ^ other).bit_length()
@@ -366,6 +415,7 @@ class WorkTests(SynchronousTestCase):
                 self.sorted = 0
                 index.neighbours(network, length)
                 index.inside(network >> 32 << 32, 96, 3)
+                index.following(prefix_key(network >> 32 << 32, 128, 96), 3)
                 self.assertLess(self.sorted, 8 * 64, name)
 
     def test_a_question_meets_few_leaves_of_what_is_gone(self) -> None:

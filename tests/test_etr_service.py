@@ -122,6 +122,26 @@ class RegistrationTests(_Case):
         self.network.run(1)
         self.assertEqual(result, [None])
 
+    def test_who_waits_no_longer_leaves_nothing(self) -> None:
+        """The Map-Server may be away for days, while somebody tries again and again."""
+        etr = self.etr()
+        first, second = etr.register(mapping()), etr.register(mapping())
+        results = outcome(first), outcome(second)
+        first.cancel()
+        self.assertEqual([len(one) for one in etr.links[0]._registering.values()], [1])
+        second.cancel()
+        self.assertEqual(etr.links[0]._registering, {})
+        self.assertIsInstance(results[0][0], CancelledError)
+        self.server()
+        self.network.run(120)
+        self.assertEqual(etr.mapping_count, 1)
+        self.assertEqual([str(one) for one in self.server_eids()], ["10.1.1.0/24"])
+
+    def server_eids(self) -> list[EidPrefix]:
+        """Return what the Map-Server has registered."""
+        (server,) = (one for one in self.services if isinstance(one, MapServer))
+        return [one.decode().eid for one in server.database.registrations()]
+
     def test_register_fails_with_the_reason_of_the_rejection(self) -> None:
         """Prefix outside the site; locator not allowed."""
         self.server()

@@ -13,14 +13,17 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _PACKAGE = _CHECKOUT / "lispmsrt"
 
 _LAYERS: tuple[tuple[str, ...], ...] = (
+    ("lispmsrt.version",),
     ("lispmsrt.wire",),
     ("lispmsrt.mapping",),
     ("lispmsrt.session", "lispmsrt.control"),
-    ("lispmsrt.clock", "lispmsrt.sockets"),
+    ("lispmsrt.clock", "lispmsrt.histogram", "lispmsrt.logs", "lispmsrt.sockets"),
     ("lispmsrt.config", "lispmsrt.protocols"),
     ("lispmsrt.identity",),
     ("lispmsrt.transports",),
     ("lispmsrt.services",),
+    ("lispmsrt.views",),
+    ("lispmsrt.web",),
     ("lispmsrt", "lispmsrt.tap"),
     ("lispmsrt.cli",),
     ("lispmsrt.__main__",),

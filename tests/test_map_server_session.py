@@ -1063,7 +1063,7 @@ def _dump(server: MapServer) -> list[tuple[object, ...]]:
         for key, one in table.entries.items():
             state.append((instance_id, afi, key, one.record, one.flags, one.lease.transport))
         state.append((instance_id, afi, table.lengths, table.watching))
-    state.append((server.registrar.counters, server.registrar._count, len(server.changes)))
+    state.append((server.registrar.counters, server.registrar.count, len(server.changes)))
     return state
 
 

@@ -308,7 +308,7 @@ class _World:
             for flag in (M, P):
                 is_wanted = any(part.flags & flag for part in expected.values())
                 assert_equal(bool(one.flags & flag), is_wanted)
-        assert_equal(self.registrar._count, len(held))
+        assert_equal(self.registrar.count, len(held))
         leases = {part.lease for part in held}
         assert_equal(sum(len(lease.held) for lease in leases), len(held))
         lengths = [key.bit_length() - 1 for key, one in table.entries.items() if one.flags & M]
@@ -369,7 +369,7 @@ class MergeModelTests(SynchronousTestCase):
             world.registrar.lose(world.leases[who], world.now)
         world.registrar.expire(world.now + 9 * 60 + 2)
         self.assertEqual(len(world.registrar.database), 0)
-        self.assertEqual((world.registrar._count, world.registrar._over_udp), (0, {}))
+        self.assertEqual((world.registrar.count, world.registrar._over_udp), (0, {}))
 
     def _take(
         self,

@@ -278,6 +278,54 @@ class SessionProtocolTests(SynchronousTestCase):
         self.assertEqual(events, ["closed"])
 
 
+class ConnectionTests(SynchronousTestCase):
+    """What is known of the connection."""
+
+    def setUp(self) -> None:
+        """Connect something."""
+        clock = Clock()
+        self.protocol = SessionProtocol(
+            lambda protocol: _EchoSession(protocol.wake, clock.seconds()), clock
+        )
+
+    def test_before_there_is_a_transport_nothing_is_known(self) -> None:
+        """It may be asked nevertheless."""
+        self.assertIsNone(self.protocol.rtt())
+        self.assertEqual(self.protocol.queued_octets, 0)
+
+    def test_a_transport_that_measures_is_asked(self) -> None:
+        """And one that counts what it has not sent."""
+        transport: Any = _Transport()
+        transport.round_trip_time = lambda: 0.25
+        transport.queued_octets = 77
+        self.protocol.makeConnection(transport)
+        self.assertEqual((self.protocol.rtt(), self.protocol.queued_octets), (0.25, 77))
+
+    def test_when_it_is_gone_nothing_is_known(self) -> None:
+        """Whatever the transport would say."""
+        transport: Any = _Transport()
+        transport.round_trip_time = lambda: 0.25
+        self.protocol.makeConnection(transport)
+        self.protocol.connectionLost()
+        self.assertEqual((self.protocol.rtt(), self.protocol.queued_octets), (None, 0))
+
+    def test_whether_the_peer_reads_is_known(self) -> None:
+        """As far as the transport's buffer tells."""
+        self.protocol.makeConnection(_Transport())
+        assert self.protocol.session is not None
+        found = [self.protocol.session.is_paused]
+        for change in (self.protocol.pauseProducing, self.protocol.resumeProducing):
+            change()
+            found.append(self.protocol.session.is_paused)
+        self.assertEqual(found, [False, True, False])
+        self.protocol.connectionLost()
+
+    def test_one_that_does_neither_says_nothing(self) -> None:
+        """No time, and no octets."""
+        self.protocol.makeConnection(_Transport())
+        self.assertEqual((self.protocol.rtt(), self.protocol.queued_octets), (None, 0))
+
+
 class ReadingWhenFullTests(SessionProtocolTests):
     """The end whose output does not grow with its input: the other end may need it to read."""
 

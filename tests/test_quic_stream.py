@@ -116,6 +116,23 @@ class LifeTests(_Paired):
         self.assertEqual(bytes(self.pair.server.received), b"first" + data)
         self.assertEqual(bytes(self.pair.client.received), data)
 
+    def test_the_round_trip_time_is_measured(self) -> None:
+        """On a path of 50 ms each way; on both ends."""
+        self.conditions(latency=0.05)
+        client, server = self.establish()
+        for end in (client, server):
+            self.assertAlmostEqual(end.round_trip_time(), 0.1, delta=0.04)
+
+    def test_what_is_not_acknowledged_is_queued(self) -> None:
+        """Until it is."""
+        client, _server = self.establish()
+        self.network.run(1)
+        self.assertEqual(client.queued_octets, 0)
+        client.write(b"x" * 1000)
+        self.assertEqual(client.queued_octets, 1000)
+        self.network.run(1)
+        self.assertEqual(client.queued_octets, 0)
+
     def test_what_is_written_in_one_turn_leaves_together(self) -> None:
         """One datagram for twenty writes."""
         client, _server = self.establish()

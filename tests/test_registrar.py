@@ -12,7 +12,7 @@ from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.policy import judge
 from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
 from lispmsrt.mapping.sites import Sites
-from lispmsrt.mapping.verdicts import Identity, Verdict
+from lispmsrt.mapping.verdicts import End, Identity, Verdict
 from lispmsrt.wire.authentication import Coverage
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.map_register import RegisterFlag
@@ -113,9 +113,50 @@ class RegistrarCase(SynchronousTestCase):
         ]
         for one in registrations:
             self.assertIn(one, one.lease.held)
-        self.assertEqual(self.registrar._count, len(registrations))
+        self.assertEqual(self.registrar.count, len(registrations))
+        self.assertEqual(set(self.registrar.leases), {one.lease for one in registrations})
         for lease in self.registrar._over_udp.values():
             self.assertTrue(lease.held, "an empty lease is kept")
+
+
+class EndTests(RegistrarCase):
+    """What is told of a change, and what is counted."""
+
+    def why(self) -> list[End | None]:
+        """Return why each change so far was one."""
+        return [change.why for change in self.server.changes]
+
+    def test_a_change_says_why_a_part_ended(self) -> None:
+        """Nothing where one came or changed."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        self.register(etr, lease, record(_EID, locator("192.0.2.7")))
+        self.register(etr, lease, record(_EID, ttl=0))
+        self.over_udp(etr, record(_EID))
+        self.assert_ends(REGISTRATION_TIMEOUT)
+        self.register(etr, lease, record(_EID))
+        self.registrar.reconfigure(sites((self.shop, ANY_IPV4)))
+        list(self.registrar.reexamine())
+        ends = [End.WITHDRAWN, None, End.EXPIRED, None, End.DECONFIGURED]
+        self.assertEqual(self.why(), [None, None, *ends])
+
+    def test_what_a_refusal_takes_out_is_refused(self) -> None:
+        """The session's ETR counts on nothing."""
+        etr, lease = self.session()
+        self.register(etr, lease, record(_EID))
+        verdict = self.register(Etr(key=OTHER_KEY), lease, record(_EID))
+        self.assertIs(verdict, _BAD_AUTHENTICATION)
+        self.assertEqual(self.why(), [None, End.REFUSED])
+        self.assertEqual(self.registrar.leases, {})
+
+    def test_what_is_accepted_is_counted(self) -> None:
+        """Repetitions and withdrawals too, over UDP and on sessions; refusals are not."""
+        etr, lease = self.session()
+        for one in (record(_EID), record(_EID), record(_EID, ttl=0)):
+            self.register(etr, lease, one)
+        self.over_udp(etr, record(_EID))
+        self.register(etr, lease, record("192.168.0.0/16"))
+        self.assertEqual((self.registrar.accepted, self.registrar.rejections.count), (4, 1))
 
 
 class IdentifyTests(RegistrarCase):
@@ -123,7 +164,8 @@ class IdentifyTests(RegistrarCase):
 
     def identify(self, message: bytes) -> Identity | Verdict:
         """Ask whose message it is."""
-        return self.registrar.identify(*span_of(message))
+        found = self.registrar.identify(*span_of(message))
+        return found if isinstance(found, Identity) else found.verdict
 
     def configure(self, *keys: Secret) -> None:
         """Give the one site these keys."""
@@ -728,7 +770,7 @@ class MergeTests(RegistrarCase):
         self.over_udp(self.etr_c, self.one(3), flags=MERGE)
         self.assert_merged(1, 2, 3)
         self.assertEqual(self.server.holder(_EID).transport, "UDP")
-        self.assertEqual((len(self.registrar.database), self.registrar._count), (1, 3))
+        self.assertEqual((len(self.registrar.database), self.registrar.count), (1, 3))
         self.register(self.etr_a, self.a, record(_EID, ttl=0))
         self.assert_merged(2, 3)
         self.assertIs(self.server.changes[-1].by, self.a)
@@ -899,7 +941,7 @@ class MergeTests(RegistrarCase):
         self.assertEqual(self.registrar.counters["refused, database full"], 1)
         self.over_udp(self.etr_c, self.one(3))
         self.assert_merged(3)
-        self.assertEqual(self.registrar._count, 1)
+        self.assertEqual(self.registrar.count, 1)
 
     def test_another_configuration_takes_parts(self) -> None:
         """Those whose RLOCs are not allowed now."""
@@ -936,9 +978,9 @@ class MergeTests(RegistrarCase):
         while self.registrar.expire(181.5):
             portions += 1
             self.assert_consistent()
-            self.assertLess(self.registrar._count, left)
-            left = self.registrar._count
-        self.assertEqual((len(self.registrar.database), self.registrar._count), (0, 0))
+            self.assertLess(self.registrar.count, left)
+            left = self.registrar.count
+        self.assertEqual((len(self.registrar.database), self.registrar.count), (0, 0))
         self.assertGreater(portions, 3)
 
     def test_an_eid_that_nobody_registered(self) -> None:

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.transports.sctp.association import ServerAssociation
 from lispmsrt.transports.sctp.paths import Paths
+from lispmsrt.transports.sctp.sockets import round_trip_time
 
 _SCTP = 132
 _NOTIFICATION = 0x8000
@@ -96,6 +97,38 @@ class _Notes(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reason = reason.type.__name__
+
+
+class RoundTripTests(SynchronousTestCase):
+    """What struct sctp_status of Linux tells."""
+
+    def setUp(self) -> None:
+        """A socket that tells it."""
+        self.told = b""
+        self.handle: Any = SimpleNamespace(getsockopt=self._getsockopt)
+
+    def _getsockopt(self, level: int, option: int, size: int) -> bytes:
+        self.assertEqual((level, option, size), (_SCTP, 14, 176))
+        if not self.told:
+            raise OSError(errno.ENOTCONN, "not connected")
+        return self.told
+
+    def status(self, milliseconds: int) -> bytes:
+        """Return the structure: the primary path is its last part."""
+        path = struct.pack("=i128siIIII", 5, _FIRST, 2, 4380, milliseconds, 1000, 1452)
+        return struct.pack("=iiIHHHHI", 5, 3, 65536, 0, 0, 1, 1, 1452) + path
+
+    def test_milliseconds_are_seconds(self) -> None:
+        """Of the primary path."""
+        self.told = self.status(250)
+        self.assertEqual(round_trip_time(self.handle), 0.25)
+
+    def test_nothing_measured_is_no_time(self) -> None:
+        """Nor is there one for what is over, or from a kernel that tells less."""
+        self.assertIsNone(round_trip_time(self.handle))
+        for told in (self.status(0), self.status(250)[:100]):
+            self.told = told
+            self.assertIsNone(round_trip_time(self.handle))
 
 
 class AssociationTests(SynchronousTestCase):

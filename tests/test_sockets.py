@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import socket
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactor
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lispmsrt import sockets
 from lispmsrt.sockets import (
     TcpOptions,
     apply_minimum_ttl,
     apply_tcp_options,
     pack_address,
+    queued_octets,
     set_minimum_ttl,
     set_receive_buffer,
+    tcp_round_trip_time,
     tcp_socket_below,
 )
 
@@ -32,6 +41,63 @@ class _Transport:
 
     def getHandle(self) -> object:
         return self._handle
+
+
+class MeasurementTests(SynchronousTestCase):
+    """What a connection tells of itself."""
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        client = socket.create_connection(listening.getsockname())
+        self.addCleanup(client.close)
+        server, _address = listening.accept()
+        self.addCleanup(server.close)
+        return client, server
+
+    def test_the_kernel_measures_the_round_trip_time(self) -> None:
+        """In seconds, through wrappers too; on loopback the handshake was the measurement."""
+        client, _server = self._pair()
+        for transport in (_Transport(client), _Transport(None, _Transport(client))):
+            found = tcp_round_trip_time(transport)
+            assert found is not None
+            self.assertTrue(0 < found < 60, found)
+
+    def test_what_is_no_connection_has_none(self) -> None:
+        """Not connected, closed, no TCP, no socket."""
+        client, _server = self._pair()
+        client.close()
+        fresh = socket.socket()
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(udp.close)
+        for transport in (client, fresh, udp, None):
+            found = tcp_round_trip_time(_Transport(transport))
+            # Of a socket that was never connected Linux tells what it would begin with, or nothing.
+            self.assertIn(found, (None, 0.0))
+        fresh.close()
+
+    def test_a_kernel_that_tells_less_has_none(self) -> None:
+        """Its structure ends before the figure."""
+        self.patch(sockets, "_RTT", struct.Struct("=1000xI"))
+        client, _server = self._pair()
+        self.assertIsNone(tcp_round_trip_time(_Transport(client)))
+
+    def test_what_a_transport_has_not_sent_is_counted(self) -> None:
+        """In both of Twisted's buffers, through a wrapper too."""
+        written = FileDescriptor(MemoryReactor())
+        written.connected = 1
+        written.write(b"x" * 10)
+        written.dataBuffer, written.offset = b"y" * 7, 3
+        self.assertEqual(queued_octets(written), 14)
+        wrapper = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
+        wrapper.makeConnection(written)
+        self.assertEqual(queued_octets(wrapper), 14)
+
+    def test_of_other_transports_nothing_is_known(self) -> None:
+        """Or only what they say."""
+        self.assertEqual(queued_octets(object()), 0)
+        self.assertEqual(queued_octets(SimpleNamespace(queued_octets=5)), 5)
+        self.assertEqual(queued_octets(SimpleNamespace(dataBuffer="text")), 0)
 
 
 class TcpOptionsTests(SynchronousTestCase):

@@ -63,6 +63,26 @@ class StreamTests(UsrsctpTestCase):
         self.assertEqual(server.stream.getPeer().port, client.stream.getHost().port)
         self.assertNotEqual(server.stream.getPeer().port, 0)
 
+    def test_the_round_trip_time_is_measured(self) -> None:
+        """Of what was delivered; of what is over there is none."""
+        client, _server = self.connect()
+        client.stream.write(b"x")
+        self.network.run(1)
+        found = client.stream.round_trip_time()
+        assert found is not None
+        self.assertTrue(0 < found < 1, found)
+        client.stream.abortConnection()
+        self.network.run(1)
+        self.assertIsNone(client.stream.round_trip_time())
+
+    def test_what_the_stack_has_not_taken_is_queued(self) -> None:
+        """Until the turn is over."""
+        client, _server = self.connect()
+        client.stream.write(b"x" * 100)
+        self.assertEqual(client.stream.queued_octets, 100)
+        self.network.run(1)
+        self.assertEqual(client.stream.queued_octets, 0)
+
     def test_what_is_written_in_a_turn_leaves_in_one_message(self) -> None:
         """A hundred small writes are not a hundred packets."""
         client, server = self.connect()

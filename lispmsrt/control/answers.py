@@ -55,6 +55,7 @@ class Answers:
         if hit is None:
             is_known = found.kind is FoundKind.NOT_REGISTERED
             ttl = NOT_REGISTERED_TTL if is_known else NO_SITE_TTL
+            self._counters["EIDs not registered" if is_known else "EIDs of no site"] += 1
             record = negative_record(found.eid, ttl, Action.NATIVELY_FORWARD)
         else:
             site = found.site_prefix.site if found.site_prefix is not None else None

@@ -125,9 +125,14 @@ class MapResolver:
         self._can_reach = can_reach
         self._own_addresses = own_addresses
         self._map_server = map_server
-        self._security = security
+        self.security = security
         self._outgoing = Outgoing(self.counters)
         self._turn = 0
+
+    @property
+    def targets(self) -> Targets:
+        """The Map-Servers that Map-Requests are passed on to."""
+        return self._targets
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take a Map-Request or an ECM. Queues output."""
@@ -238,6 +243,7 @@ class MapResolver:
             self.counters["Map-Replies out"] += 1
 
     def _denial(self, eid: EidPrefix, shortest: int, secured: object) -> Answer:
+        self.counters["EIDs of no site"] += 1
         hole = self._targets.hole(eid, shortest)
         nothing = Found(FoundKind.NO_SITE, hole, None, (), None)
         if secured is Refusal.NOT_UNWRAPPED:
@@ -247,6 +253,6 @@ class MapResolver:
 
     def _unwrap(self, question: Question) -> SecuredQuestion | Refusal:
         """Return what the ITR shares with us for LISP-SEC, if it does."""
-        if self._security is None or question.encapsulated is None or not question.is_secured:
+        if self.security is None or question.encapsulated is None or not question.is_secured:
             return Refusal.NO_KEY
-        return self._security.unwrap(question.encapsulated.security, question.nonce)
+        return self.security.unwrap(question.encapsulated.security, question.nonce)

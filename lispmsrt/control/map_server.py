@@ -18,6 +18,7 @@ from lispmsrt.control.nonces import NonceCheck, NonceMemory
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.mapping.database import Endpoint, UdpPath, Xtr
 from lispmsrt.mapping.interfaces import Arms, RegistersOverUdp
+from lispmsrt.mapping.refusals import Refusal
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
 from lispmsrt.wire.addresses import Address, Afi
@@ -123,9 +124,11 @@ class MapServerControl:
             self.counters["Map-Registers without records"] += 1
             return
         identity = self._registrar.identify(data, 0, len(data), register)
-        if isinstance(identity, Verdict):
+        if isinstance(identity, Refusal):
             # Silence: whoever has no key learns nothing.
-            self.counters[f"Map-Registers refused: {identity.name}"] += 1
+            self.counters[f"Map-Registers refused: {identity.verdict.name}"] += 1
+            ids = data[register[6] :]
+            self._registrar.rejections.note(identity, register[5][0], ids, "UDP", source, now)
             return
         address = b"" if identity.ids else normalised(source[0])
         xtr = Xtr(identity.site.name, identity.ids, address)

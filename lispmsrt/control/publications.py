@@ -101,7 +101,7 @@ class Publications:
             for change in changes:
                 if not _is_news(change):
                     continue
-                eids, length, key, before, after, _by = change
+                eids, length, key, before, after, *_ = change
                 # RFC 9437 §6: who subscribed to a less-specific hears of a more-specific.
                 for subscription in self._table.covering(eids, length, key):
                     falls_back = after is None and subscription.key == key
@@ -292,7 +292,7 @@ def map_notify(nonce: int, records: Sequence[bytes], key: Key) -> bytes:
 
 
 def _is_news(change: Change) -> bool:
-    _eids, _length, _key, before, after, _by = change
+    _eids, _length, _key, before, after, *_ = change
     return (
         before is None
         or after is None

@@ -18,6 +18,7 @@ from lispmsrt.wire.authentication import Key
 __all__ = [
     "NONCES",
     "SecurityAssociation",
+    "SubscribedPrefixes",
     "Subscriber",
     "Subscription",
     "SubscriptionTable",
@@ -119,7 +120,7 @@ class Subscription:
         self.is_over = False
 
 
-class _Family:
+class SubscribedPrefixes:
     """Subscriptions of one (instance ID, family)."""
 
     __slots__ = ("by_key", "crowds", "index", "lengths")
@@ -137,7 +138,7 @@ class SubscriptionTable:
     """Every confirmed subscription."""
 
     def __init__(self) -> None:
-        self._families: dict[tuple[int, int], _Family] = {}
+        self._families: dict[tuple[int, int], SubscribedPrefixes] = {}
         self._of_xtr: dict[Subscriber, int] = {}
         self._shares = Shares()
         self._count = 0
@@ -149,6 +150,10 @@ class SubscriptionTable:
         for family in self._families.values():
             for found in family.by_key.values():
                 yield from found.values()
+
+    def families(self) -> dict[tuple[int, int], SubscribedPrefixes]:
+        """Return what is subscribed to of each (instance ID, family), to be read only."""
+        return dict(self._families)
 
     def find(self, instance_id: int, afi: int, key: int, who: Subscriber) -> Subscription | None:
         """Return an xTR's subscription to exactly this EID-prefix."""
@@ -191,7 +196,7 @@ class SubscriptionTable:
         name = (table.instance_id, table.afi)
         family = self._families.get(name)
         if family is None:
-            family = self._families[name] = _Family(table.afi)
+            family = self._families[name] = SubscribedPrefixes(table.afi)
         found = family.by_key.setdefault(key, {})
         if not found:
             family.lengths[subscription.length] += 1
@@ -222,7 +227,7 @@ class SubscriptionTable:
         if not found:
             self._remove_key(family, subscription)
 
-    def _remove_key(self, family: _Family, subscription: Subscription) -> None:
+    def _remove_key(self, family: SubscribedPrefixes, subscription: Subscription) -> None:
         table, key = subscription.table, subscription.key
         del family.by_key[key]
         if family.index is not None:

@@ -119,6 +119,11 @@ class Subscriptions:
         return len(self._table)
 
     @property
+    def table(self) -> SubscriptionTable:
+        """Every confirmed subscription, to be read only."""
+        return self._table
+
+    @property
     def candidates(self) -> int:
         """How many subscribing Map-Requests wait for their Map-Notify-Ack."""
         return len(self._candidates)

@@ -146,6 +146,23 @@ class EidIndex:
                 return None
         return keys_of(found, self._width + LENGTH_BITS)
 
+    def following(self, key: int, limit: int) -> list[int]:
+        """Return the keys of the next ``limit`` prefixes in order, after that of this key, which
+        need not be there; 0 stands before all.
+        """
+        if self._entered:
+            self._deal()
+        top = self._width + LENGTH_BITS
+        length = key.bit_length() - 1
+        number = key << top - length | length if key else 0
+        order, end = self._order, 2 << top
+        found: list[int] = []
+        at = bisect_left(order, number >> self._shift)
+        while at < len(order) and len(found) < limit:
+            found += self._ranges[order[at]].between(number, end, limit - len(found) - 1)
+            at += 1
+        return keys_of(found[:limit], top)
+
     def _around(self, number: int) -> tuple[int, int]:
         """Return the last number up to this one and the first above it, 0 for none."""
         order, leading = self._order, number >> self._shift

@@ -11,12 +11,13 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Protocol
 
+from lispmsrt.mapping.etr_listing import EtrListing
+from lispmsrt.mapping.etr_registration import EtrRegistration
 from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
 from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.mapping.sites import eid_key
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.errors import WireError
-from lispmsrt.wire.record_walk import EID_OFFSET
 from lispmsrt.wire.records import MappingRecord, encode_record
 from lispmsrt.wire.reliable_transport import (
     RegistrationRefresh,
@@ -56,45 +57,6 @@ class EtrOutcomes(Protocol):
         """Another xTR registers it now, and it is left to that one."""
 
 
-class EtrRegistration:
-    """One EID-prefix at one Map-Server. Written by :class:`EtrRegistrations` only."""
-
-    __slots__ = (
-        "eid",
-        "is_awaited",
-        "is_welcome",
-        "last_answer",
-        "outstanding",
-        "over_udp",
-        "reason",
-        "record",
-        "state",
-    )
-
-    def __init__(self, eid: bytes, record: bytes) -> None:
-        self.eid = eid
-        "EID wire form"
-        self.record = record
-        "the mapping record in wire form"
-        self.state = _NO_STATE
-        self.over_udp = False
-        "whether UDP registration goes on: until the first ACK or Rejection on a session"
-        self.outstanding = 0
-        "Registrations written to the session and not answered yet"
-        self.last_answer: int | None = None
-        "what came while more were outstanding: 0 for an ACK, else the reason of a Rejection"
-        self.is_awaited = False
-        "whether somebody wants to hear of the next ACK"
-        self.is_welcome = False
-        "whether the Map-Server was seen to accept it, as far as is known"
-        self.reason: int | None = None
-        "why it was rejected"
-
-    def withdrawal(self) -> bytes:
-        """The record that takes it back: TTL 0, no locators."""
-        return bytes(5) + self.record[5 : EID_OFFSET + len(self.eid) - 1]
-
-
 class EtrRegistrations:
     """Everything an ETR means to register at one Map-Server."""
 
@@ -102,6 +64,8 @@ class EtrRegistrations:
         self.session_is_up = False
         self.entries: dict[bytes, EtrRegistration] = {}
         "by EID wire form; also those that are deleted until that is known at the Map-Server"
+        self.listing = EtrListing(self.entries)
+        self._states = self.listing.states
         self.outstanding = 0
         "Registrations written to the session and not answered, those that withdraw not counted"
         self.unanswered = 0
@@ -116,13 +80,13 @@ class EtrRegistrations:
         self._outcomes = outcomes
 
     def __len__(self) -> int:
-        return sum(entry.state is not _NO_STATE for entry in self.entries.values())
+        return len(self.entries) - self._states[_NO_STATE]
 
     # What the ETR means
 
     def register(self, record: MappingRecord, *, awaited: bool = False) -> bytes:
         """Mean to register this record from now on; return its EID wire form."""
-        eid_key(record.eid)  # refuses what can't be a lookup key
+        family = eid_key(record.eid)[:2]  # refuses what can't be a lookup key
         if not record.ttl:
             raise ValueError(f"{record.eid}: a record TTL of 0 withdraws")
         if record.eid.explicit_instance:
@@ -134,6 +98,9 @@ class EtrRegistrations:
         entry = self.entries.get(eid)
         if entry is None:
             entry = self.entries[eid] = EtrRegistration(eid, wire)
+            self.listing.add(entry)
+        if entry.state is _NO_STATE:
+            self.listing.meant(family, 1)
         is_new = entry.state is _NO_STATE or entry.state is _ROAMED
         is_changed = entry.record != wire
         entry.record = wire
@@ -153,6 +120,7 @@ class EtrRegistrations:
         entry = self.entries[eid]
         if entry.state is _NO_STATE:
             raise KeyError(eid_prefix)
+        self.listing.meant(eid_key(eid_prefix)[:2], -1)
         entry.is_awaited = awaited
         self._apply(entry, EtrEvent.DELETED)
         return eid
@@ -322,7 +290,10 @@ class EtrRegistrations:
             self.outstanding -= entry.outstanding
         elif entry.state is _NO_STATE:
             self.outstanding += entry.outstanding
+        states = self._states
+        states[entry.state] -= 1
         entry.state, action = transition
+        states[entry.state] += 1
         self._act(entry, action)
 
     def _act(self, entry: EtrRegistration, action: EtrAction) -> None:
@@ -402,9 +373,12 @@ class EtrRegistrations:
         state = entry.state
         if state is _NO_STATE:
             del self.entries[entry.eid]
+            self.listing.discard()
             self.prompt.pop(entry, None)
         elif state is _ACK_WAIT:
             entry.state = _STABLE
+            self._states[_ACK_WAIT] -= 1
+            self._states[_STABLE] += 1
             entry.reason = None
         elif state is _REJECTED:
             self._apply(entry, _ACK)

@@ -121,6 +121,15 @@ class FamilyMembers:
         """Yield the members."""
         return (name for name, count in self.references.items() if count > 0)
 
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions there are."""
+        return len(self._subscriptions)
+
+    def is_followed_by(self, xtr: Xtr) -> bool:
+        """Whether an xTR has subscribed."""
+        return xtr in self._of_xtr
+
     # What is registered
 
     def add(self, xtr: Xtr, names: Sequence[bytes]) -> None:

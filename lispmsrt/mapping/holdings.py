@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.merging import MergedRegistration, parts_of, without_part
-from lispmsrt.mapping.verdicts import Change
+from lispmsrt.mapping.verdicts import Change, End
 
-__all__ = ["Holdings"]
+__all__ = ["Holdings", "is_held"]
 
 
 class Holdings:
@@ -22,6 +22,8 @@ class Holdings:
     """
 
     def __init__(self, over_udp: dict[Xtr, Lease], forget: Callable[[Registration], None]) -> None:
+        self.leases: dict[Lease, None] = {}
+        "all that hold something: of live sessions, of lost ones, of xTRs over UDP"
         self._over_udp = over_udp
         self._forget = forget
 
@@ -39,10 +41,12 @@ class Holdings:
                 if one not in kept:
                     self._let_go(one)
                     self._forget(one)
-        part.lease.held[part] = None
+        self._take(part.lease, part)
         return Change(table, length, key, before, after)
 
-    def remove(self, table: EidTable, key: int, part: Registration, by: Lease | None) -> Change:
+    def remove(
+        self, table: EidTable, key: int, part: Registration, why: End, by: Lease | None
+    ) -> Change:
         """Take out ``part``; of a merged registration the others stay."""
         length = key.bit_length() - 1
         before = table.entries[key]
@@ -53,20 +57,39 @@ class Holdings:
             table.replace(length, key, after)
         self._let_go(part)
         self._forget(part)
-        return Change(table, length, key, before, after, by)
+        return Change(table, length, key, before, after, by, why)
 
     def hand_over(self, table: EidTable, key: int, part: Registration, lease: Lease) -> None:
         """Have another lease of the same xTR hold ``part``."""
         self._let_go(part)
-        lease.held[part] = None
+        self._take(lease, part)
         part.lease = lease
         entry = table.entries[key]
         if isinstance(entry, MergedRegistration):
             entry.lease = entry.newest.lease
 
+    def _take(self, lease: Lease, part: Registration) -> None:
+        lease.held[part] = None
+        self.leases[lease] = None
+
     def _let_go(self, part: Registration) -> None:
         """Take a registration from its lease; of xTRs over UDP no empty lease is kept."""
         lease = part.lease
         del lease.held[part]
-        if not lease.held and self._over_udp.get(lease.xtr) is lease:
+        if lease.held:
+            return
+        # It gives back the room that a million took: the history may keep the lease.
+        lease.held.clear()
+        del self.leases[lease]
+        if self._over_udp.get(lease.xtr) is lease:
             del self._over_udp[lease.xtr]
+
+
+def is_held(current: Registration, lease: Lease, record: bytes, flags: int) -> bool:
+    """Whether a live session holds exactly this already, and not as a part of something else."""
+    return (
+        current.lease is lease
+        and current.record == record
+        and current.flags == flags
+        and current.__class__ is Registration
+    )

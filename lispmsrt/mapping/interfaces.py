@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from lispmsrt.mapping.database import Lease, UdpPath, Xtr
+from lispmsrt.mapping.refusals import Refusal
+from lispmsrt.mapping.rejections import Rejections
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
 from lispmsrt.wire.framing import Frame
@@ -20,9 +22,13 @@ __all__ = ["Arming", "Arms", "News", "Registers", "RegistersOverUdp", "Replaceab
 class Identifies(Protocol):
     """Knows whose messages are authentic."""
 
+    @property
+    def rejections(self) -> Rejections:
+        """Takes note of what is refused before it gets to the registrar."""
+
     def identify(
         self, data: bytes, start: int, end: int, register: MapRegisterSpan
-    ) -> Identity | Verdict:
+    ) -> Identity | Refusal:
         """Find the site of a Map-Register and check its authentication data."""
 
 

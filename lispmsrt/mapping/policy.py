@@ -11,7 +11,7 @@ from lispmsrt.wire.authentication import Coverage, Purpose
 from lispmsrt.wire.map_register import MapRegisterSpan
 from lispmsrt.wire.record_walk import UNSUPPORTED_EID, RecordSpan
 
-__all__ = ["MAX_RECORD", "identify", "judge"]
+__all__ = ["MAX_RECORD", "identify", "judge", "site_of"]
 
 MAX_RECORD = 8192
 """Octets of a mapping record: as much as a Registration may be, by whatever way it comes."""
@@ -30,7 +30,7 @@ def identify(
     is no such site or key, or the MAC is wrong.
     """
     _word, _nonce, key_id, algorithm_id, length, records, records_end = register
-    site = _site_of(sites, records)
+    site = site_of(sites, records)
     if site is None:
         is_unsupported = records[0][3] == UNSUPPORTED_EID
         return Verdict.OTHER if is_unsupported else Verdict.NOT_A_VALID_SITE_EID_PREFIX
@@ -56,7 +56,8 @@ def judge(sites: Sites, site: Site, data: bytes, span: RecordSpan) -> Verdict:
     return Verdict.ACCEPTED
 
 
-def _site_of(sites: Sites, records: list[RecordSpan]) -> Site | None:
+def site_of(sites: Sites, records: list[RecordSpan]) -> Site | None:
+    """Return the site of the first record that lies in one."""
     for _start, _ttl, instance_id, afi, length, key, _locators, _end in records:
         if afi != UNSUPPORTED_EID:
             prefix = sites.match(instance_id, afi, length, key)

@@ -74,7 +74,7 @@ class Publisher:
                 self._changed(change)
 
     def _changed(self, change: Change) -> None:
-        table, length, key, before, after, by = change
+        table, length, key, before, after, by, _why = change
         maker, gone, is_replaced, is_news, is_as_made = _weigh(before, after, by)
         if not is_news and is_as_made:
             return
@@ -113,6 +113,10 @@ class Publisher:
     def has_news(self, lease: Lease) -> bool:
         """Whether :meth:`take` has something."""
         return bool(self._pending.get(lease.xtr))
+
+    def waiting(self, lease: Lease) -> int:
+        """How many EID-prefixes are news for the lease."""
+        return len(self._pending.get(lease.xtr, ()))
 
     def _mark(self, lease: Lease, table: EidTable, key: int, *, over_udp: bool) -> None:
         xtr = lease.xtr

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from lispmsrt.mapping.admittance import admitted
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, UdpPath, Xtr
-from lispmsrt.mapping.holdings import Holdings
+from lispmsrt.mapping.holdings import Holdings, is_held
 from lispmsrt.mapping.likeness import Likeness, Likenesses
-from lispmsrt.mapping.merging import MergeError, merging_work, part_of, parts_of, with_part
+from lispmsrt.mapping.merging import merging_work, part_of, parts_of
 from lispmsrt.mapping.policy import identify, judge
 from lispmsrt.mapping.reexamination import no_longer_allowed
+from lispmsrt.mapping.refusals import Refusal, another_xtr, not_enterable, unidentified
+from lispmsrt.mapping.rejections import Rejections
 from lispmsrt.mapping.sites import Site, Sites
 from lispmsrt.mapping.soft_state import SoftState
-from lispmsrt.mapping.verdicts import Change, Identity, Verdict, Withdrawal
+from lispmsrt.mapping.verdicts import Change, End, Identity, Verdict, Withdrawal
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
 from lispmsrt.wire.record_walk import RecordSpan, walk_records
@@ -47,7 +50,6 @@ _USE_TTL = RegisterFlag.USE_TTL
 
 ACCEPTED = Verdict.ACCEPTED
 BAD_LOCATORS = Verdict.LOCATOR_SET_NOT_ALLOWED
-OTHER = Verdict.OTHER
 
 
 class Registrar:
@@ -60,17 +62,23 @@ class Registrar:
         on_changes: Callable[[Sequence[Change]], None] | None = None,
         timeout: float = REGISTRATION_TIMEOUT,
         limit: int = MAX_REGISTRATIONS,
+        rejections: Rejections | None = None,
     ) -> None:
         self.database = Database()
         self.counters: Counter[str] = Counter()
+        self.rejections = Rejections() if rejections is None else rejections
+        self.accepted = 0
+        "Registrations, and records of Map-Registers, since the start; withdrawals too"
+        self.count = 0
+        "registrations, each part of a merged one"
         self._sites = sites
         self._on_changes = on_changes
         self._limit = limit
-        self._count = 0
-        "registrations, each part of a merged one"
         self._over_udp: dict[Xtr, Lease] = {}
         self._soft_state = SoftState(timeout)
         self._holdings = Holdings(self._over_udp, self._soft_state.forget)
+        self.leases = self._holdings.leases
+        "all that hold something: of live sessions, of lost ones, of xTRs over UDP"
         self._flags: dict[int, int] = {}
         self._likenesses: dict[Lease, Likenesses] = {}
         "what accepted Registrations of a live session looked like"
@@ -84,9 +92,12 @@ class Registrar:
 
     def identify(
         self, data: bytes, start: int, end: int, register: MapRegisterSpan
-    ) -> Identity | Verdict:
+    ) -> Identity | Refusal:
         """Find whose authentic message it is; see :func:`lispmsrt.mapping.policy.identify`."""
-        return identify(self._sites, data, start, end, register)
+        found = identify(self._sites, data, start, end, register)
+        if isinstance(found, Verdict):
+            return unidentified(self._sites, register, found)
+        return found
 
     # From a session
 
@@ -98,20 +109,24 @@ class Registrar:
         """
         record = register[5][0]
         identity = self.identify(data, start, end, register)
-        if isinstance(identity, Verdict):
-            return self._refuse(lease, record, identity)
+        if isinstance(identity, Refusal):
+            return self._refuse(lease, record, identity, now)
         if identity.ids != lease.xtr.ids or identity.site.name != lease.xtr.site:
             # Another xTR than the one that the session is bound to: nothing of the bound one is
             # touched.
-            return OTHER
+            why, ids = another_xtr(lease.xtr, identity), identity.ids
+            self.rejections.note(why, record, ids, lease.transport, lease.source, now)
+            return why.verdict
         _at, ttl, *_, locators, record_end = record
         if ttl and not identity.site.allows_locators(data[locators:record_end]):
-            return self._refuse(lease, record, BAD_LOCATORS)
-        verdict = self._enter(lease, data, record, register[0], now, None)
-        if verdict is not ACCEPTED:
-            return self._refuse(lease, record, verdict)
+            refusal = not_enterable(self._sites, identity.site, data, record, BAD_LOCATORS)
+            return self._refuse(lease, record, refusal, now)
+        refused = self._enter(lease, data, record, register[0], now, None)
+        if refused is not None:
+            return self._refuse(lease, record, refused, now)
+        self.accepted += 1
         self._remember_likeness(lease, identity, data, start, end, register)
-        return verdict
+        return ACCEPTED
 
     def register_run(
         self, lease: Lease, data: bytes, frames: Sequence[Frame], first: int, now: float
@@ -127,7 +142,7 @@ class Registrar:
             return accepted
         changes: list[Change] = []
         held = lease.held
-        room = self._limit - self._count
+        room = self._limit - self.count
         for like, length, key, record, eid in likenesses.run(self._sites, data, frames, first):
             table = like.table
             current = table.entries.get(key)
@@ -139,14 +154,17 @@ class Registrar:
                 held[registration] = None
                 # Half of what Change(...) costs.
                 changes.append(
-                    tuple.__new__(Change, (table, length, key, None, registration, None))
+                    tuple.__new__(Change, (table, length, key, None, registration, None, None))
                 )
-            elif not _is_held(current, lease, record, like.flags):
+            elif not is_held(current, lease, record, like.flags):
                 break
             accepted.append(eid)
-        self._count += len(changes)
-        if changes and self._on_changes is not None:
-            self._on_changes(changes)
+        self.accepted += len(accepted)
+        if changes:
+            self.count += len(changes)
+            self.leases[lease] = None
+            if self._on_changes is not None:
+                self._on_changes(changes)
         return accepted
 
     def _remember_likeness(
@@ -182,52 +200,38 @@ class Registrar:
         word: int,
         now: float,
         deadline: float | None,
-    ) -> Verdict:
-        """Register or withdraw one record; ``deadline`` is None on a live session."""
+    ) -> Refusal | None:
+        """Register or withdraw one record; return why not, where it is refused. ``deadline`` is
+        None on a live session.
+        """
         start, ttl, instance_id, afi, length, key, _locators, end = span
         table = self.database.table(instance_id, afi)
         if not ttl:
-            return self._withdraw(lease, table, key)
+            self._withdraw(lease, table, key)
+            return None
         record = data[start:end]
         flags = self._kept_flags(word)
         current = table.entries.get(key)
         own = part_of(current, lease)
         if own is not None:
             if own.record == record and own.flags == flags:
-                return self._confirm(table, key, own, lease, now, deadline)
+                self._confirm(table, key, own, lease, now, deadline)
+                return None
             if own.lease.is_live and not lease.is_live:
                 # docs/draft.rst, Arming 8: over UDP nobody demotes what the same xTR's live
                 # session holds.
-                return ACCEPTED
+                return None
         part = Registration(record, lease, flags, now, deadline)
-        after = self._admit(current, part)
-        if after is None:
-            return OTHER
+        after = admitted(current, part, count=self.count, limit=self._limit)
+        if isinstance(after, Refusal):
+            self.counters[f"refused, {after.rule}"] += 1
+            return after
         if deadline is not None:
             self._soft_state.add(part, deadline, now)
         elif flags & _USE_TTL:
             lease.uses_ttl = True
         self._tell(self._holdings.put(table, length, key, part, after))
-        return ACCEPTED
-
-    def _admit(self, current: Registration | None, part: Registration) -> Registration | None:
-        """Return what is to stand in the place of ``current`` with ``part``; None refuses it."""
-        present = parts_of(current)
-        is_anonymous_over_udp = not part.lease.is_live and not part.lease.xtr.ids
-        if is_anonymous_over_udp and any(one.lease.is_live for one in present):
-            # docs/draft.rst, Arming 1: its messages could be another's, caught and sent again.
-            self.counters["refused, no xTR-ID against a live session"] += 1
-            return None
-        try:
-            after = with_part(current, part)
-        except MergeError as error:
-            self.counters[f"refused, {error}"] += 1
-            return None
-        growth = len(parts_of(after)) - len(present)
-        if growth > 0 and self._count + growth > self._limit:
-            self.counters["refused, database full"] += 1
-            return None
-        return after
+        return None
 
     def _confirm(
         self,
@@ -237,14 +241,14 @@ class Registrar:
         lease: Lease,
         now: float,
         deadline: float | None,
-    ) -> Verdict:
+    ) -> None:
         """The same mapping again: at most its lease and its time change."""
         holder = own.lease
         if deadline is None:
             self._soft_state.forget(own)
             own.deadline = None
         elif holder.is_live:
-            return ACCEPTED
+            return
         else:
             if own.deadline is None:
                 self._soft_state.add(own, deadline, now)
@@ -253,29 +257,29 @@ class Registrar:
             self._holdings.hand_over(table, key, own, lease)
             if own.flags & _USE_TTL:
                 lease.uses_ttl = True
-        return ACCEPTED
 
-    def _withdraw(self, lease: Lease, table: EidTable, key: int) -> Verdict:
+    def _withdraw(self, lease: Lease, table: EidTable, key: int) -> None:
         own = part_of(table.entries.get(key), lease)
         if own is None or (own.lease.is_live and not lease.is_live):
-            return ACCEPTED
+            return
         self.counters["withdrawn"] += 1
-        self._end(table, key, own, lease)
-        return ACCEPTED
+        self._end(table, key, own, End.WITHDRAWN, lease)
 
-    def _refuse(self, lease: Lease, span: RecordSpan, verdict: Verdict) -> Verdict:
+    def _refuse(self, lease: Lease, span: RecordSpan, refusal: Refusal, now: float) -> Verdict:
         """Answer a refusal, and take out what the session itself had registered there: its ETR
         counts on nothing.
         """
+        self.rejections.note(refusal, span, lease.xtr.ids, lease.transport, lease.source, now)
         _start, _ttl, instance_id, afi, _length, key, *_ = span
         own = part_of(self.database.exact(instance_id, afi, key), lease)
         if own is not None and lease.is_live:
-            self._end(self.database.table(instance_id, afi), key, own, lease)
-        return verdict
+            table = self.database.table(instance_id, afi)
+            self._end(table, key, own, End.REFUSED, lease)
+        return refusal.verdict
 
     def _tell(self, change: Change) -> None:
         """Count what a change has added or taken, and let everybody hear of it."""
-        self._count += len(parts_of(change.after)) - len(parts_of(change.before))
+        self.count += len(parts_of(change.after)) - len(parts_of(change.before))
         if self._on_changes is not None:
             self._on_changes([change])
 
@@ -300,6 +304,8 @@ class Registrar:
         verdict = judge(self._sites, site, data, span)
         if verdict is not ACCEPTED:
             self.counters[f"refused over UDP: {verdict.name}"] += 1
+            why = not_enterable(self._sites, site, data, span, verdict)
+            self.rejections.note(why, span, xtr.ids, "UDP", source, now)
             return verdict
         lease = self._over_udp.get(xtr)
         if lease is None:
@@ -307,10 +313,14 @@ class Registrar:
         lease.source = source
         lease.path = path
         deadline = now + self._soft_state.lasts(word, span[1])
-        verdict = self._enter(lease, data, span, word, now, deadline)
+        refused = self._enter(lease, data, span, word, now, deadline)
         if lease.held:
             self._over_udp[xtr] = lease
-        return verdict
+        if refused is not None:
+            self.rejections.note(refused, span, xtr.ids, "UDP", source, now)
+            return refused.verdict
+        self.accepted += 1
+        return ACCEPTED
 
     def registered_record(self, instance_id: int, afi: int, key: int) -> bytes | None:
         """Return what everybody is told of an EID-prefix, merged where it is; None when nobody has
@@ -350,7 +360,7 @@ class Registrar:
         table = self.database.table(instance_id, afi)
         work = merging_work(table.entries[key])
         self.counters["expired"] += 1
-        self._end(table, key, part)
+        self._end(table, key, part, End.EXPIRED)
         return work
 
     # When the configuration changes
@@ -372,7 +382,7 @@ class Registrar:
                 looked += merging_work(table.entries.get(key))
                 for part, reason in no_longer_allowed(self._sites, table, key):
                     self.counters["withdrawn by configuration"] += 1
-                    self._end(table, key, part)
+                    self._end(table, key, part, End.DECONFIGURED)
                     withdrawals.append(Withdrawal(part.lease, part.record, reason))
                 if looked >= batch:
                     yield withdrawals
@@ -380,15 +390,7 @@ class Registrar:
             if looked:
                 yield withdrawals
 
-    def _end(self, table: EidTable, key: int, part: Registration, by: Lease | None = None) -> None:
-        self._tell(self._holdings.remove(table, key, part, by))
-
-
-def _is_held(current: Registration, lease: Lease, record: bytes, flags: int) -> bool:
-    """Whether a live session holds exactly this already, and not as a part of something else."""
-    return (
-        current.lease is lease
-        and current.record == record
-        and current.flags == flags
-        and current.__class__ is Registration
-    )
+    def _end(
+        self, table: EidTable, key: int, part: Registration, why: End, by: Lease | None = None
+    ) -> None:
+        self._tell(self._holdings.remove(table, key, part, why, by))

@@ -9,7 +9,7 @@ fed with changes and read by subscriptions. What is said on a session, and in wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from lispmsrt.mapping.database import Database, Registration, Xtr
@@ -80,6 +80,13 @@ class RlocMembers:
         family = self._families.get((instance_id, afi))
         if family is not None:
             yield from family.members()
+
+    @property
+    def families(self) -> Mapping[Family, FamilyMembers]:
+        """The families whose members are distributed and of which any was known, to be read
+        only.
+        """
+        return self._families
 
     def _family(self, at: Family) -> FamilyMembers | None:
         family = self._families.get(at)

@@ -97,6 +97,12 @@ class Site:
                 self._vetted[locators] = verdict
         return verdict
 
+    def refused_rloc(self, locators: bytes) -> Address | None:
+        """Return the first RLOC of these records in wire form that is not allowed; None where it is
+        of a kind that can't be looked into.
+        """
+        return next((rloc for rloc in _rlocs(locators) if not self.allows_rloc(rloc)), None)
+
     def allows_session(self, ids: bytes, proven: frozenset[str]) -> bool:
         """Whether a session whose peer has proven these names and pins may be that of the xTR with
         these IDs (xTR-ID and Site-ID).

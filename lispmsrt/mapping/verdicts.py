@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration
 from lispmsrt.mapping.sites import Site
 from lispmsrt.wire.authentication import Coverage, Key
 
-__all__ = ["Change", "Identity", "Verdict", "Withdrawal"]
+__all__ = ["Change", "End", "Identity", "Verdict", "Withdrawal"]
 
 
 class Verdict(IntEnum):
@@ -22,6 +22,19 @@ class Verdict(IntEnum):
     OTHER = 4
 
 
+class End(Enum):
+    """Why a registration, or an xTR's part of one, is no more."""
+
+    WITHDRAWN = "withdrawn"
+    "its xTR said so"
+    EXPIRED = "expired"
+    "nobody confirmed it in time"
+    DECONFIGURED = "deconfigured"
+    "the sites in force no longer allow it"
+    REFUSED = "rejected"
+    "what the session that holds it registered there last was refused"
+
+
 class Change(NamedTuple):
     """One mapping before and after: ``after`` is None when it is gone, ``before`` when new."""
 
@@ -32,6 +45,8 @@ class Change(NamedTuple):
     after: Registration | None
     by: Lease | None = None
     "who ended it, where a message did; what is new says itself by whom"
+    why: End | None = None
+    "why a part ended; None where one came or changed"
 
 
 class Identity(NamedTuple):

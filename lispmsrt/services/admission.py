@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lispmsrt.control.arming import Armory
 from lispmsrt.mapping.database import Xtr
 from lispmsrt.mapping.interfaces import Replaceable
+from lispmsrt.mapping.rejections import ANNOUNCED_EVERY, Rejection
 from lispmsrt.session.map_server import MapServerSession
 
-__all__ = ["Admission", "Refusals"]
+__all__ = ["Admission", "Refusals", "RejectionLog", "identity_of"]
 
 _MINUTE = 60.0
 
 _MAX_ADDRESSES = 1024
 """Addresses whose last line is remembered; while all of them are recent no others get a line."""
+
+
+_MAX_REJECTION_LINES = 60
+"""Lines about rejections in a minute: somebody may be refused for each of ten thousand sites."""
+
+
+def identity_of(session: MapServerSession, xtr: Xtr | None = None) -> dict[str, object]:
+    """Return the fields of a log line that say which session it is about; ``xtr`` is whose it is
+    before it has a lease.
+    """
+    if session.lease is not None:
+        xtr = session.lease.xtr
+    return {
+        "session": session.id,
+        "peer": session.peer,
+        "transport": session.transport,
+        "site": xtr.site if xtr is not None else "",
+        "xtr": xtr.ids[:16].hex() if xtr is not None else "",
+    }
 
 
 class Admission:
@@ -33,10 +55,9 @@ class Admission:
         xtr = self._armory.bind(claim, session, site, ids, now)
         if xtr is not None and isinstance(session, MapServerSession):
             self._log.info(
-                "session with {xtr} from {peer} over {transport} is up",
-                xtr=xtr,
-                peer=session.peer,
-                transport=session.transport,
+                "session {session} with {who} from {peer} over {transport} is up",
+                who=xtr,
+                **identity_of(session, xtr),
             )
         return xtr
 
@@ -85,3 +106,47 @@ class Refusals:
         del self._latest[oldest]
         self._unsaid.pop(oldest, None)
         return True
+
+
+class RejectionLog:
+    """A line for a rejection: at most one per site, rule and minute, and so many in all that they
+    can be read.
+    """
+
+    _log = Logger()
+
+    def __init__(self, find: Callable[[str, str], MapServerSession | None]) -> None:
+        """``find`` returns the session from a peer's address and port over a transport."""
+        self._find = find
+        self._began = float("-inf")
+        self._lines = 0
+
+    def note(self, rejection: Rejection, unsaid: int) -> None:
+        """Say what was refused, and how many others there were of the same site and rule since the
+        last line.
+        """
+        if rejection.at - self._began >= ANNOUNCED_EVERY:
+            self._began, self._lines = rejection.at, 0
+        self._lines += 1
+        if self._lines > _MAX_REJECTION_LINES:
+            return
+        session = self._find(rejection.source, rejection.protocol)
+        whose = f"session {session.id} with " if session is not None else ""
+        fields: dict[str, object] = {
+            "session": session.id if session is not None else None,
+            "peer": rejection.source,
+            "transport": rejection.protocol,
+            "site": rejection.site,
+            "xtr": rejection.ids[:16].hex(),
+        }
+        self._log.info(
+            "rejected {eid} in instance {instance_id} of {whose}{peer} over {transport}: {rule}"
+            " ({unsaid} more since the last line)",
+            eid=rejection.eid or "an EID that can't be read",
+            instance_id=rejection.instance_id,
+            whose=whose,
+            rule=rejection.rule,
+            reason=rejection.verdict.name,
+            unsaid=unsaid,
+            **fields,
+        )

@@ -4,6 +4,7 @@ where that can't reach the destination by the first that can.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from twisted.logger import Logger
 
 from lispmsrt.clock import Alarm
 from lispmsrt.config import SocketAddress
+from lispmsrt.histogram import Latency
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.listening import listen_control, stop_listening
 from lispmsrt.wire.addresses import Afi
@@ -59,12 +61,16 @@ class ControlSockets:
 
     _log = Logger()
 
-    def __init__(self, plane: Plane, reactor: Any, clock: IReactorTime) -> None:
+    def __init__(
+        self, plane: Plane, reactor: Any, clock: IReactorTime, latency: Latency | None = None
+    ) -> None:
+        """``latency`` measures what was received until it is answered."""
         self.granted: dict[str, int] = {}
         "UDP socket to octets of receive buffer granted by the kernel"
         self._plane = plane
         self._reactor = reactor
         self._clock = clock
+        self._latency = latency
         self._ports: list[IListeningPort] = []
         self._protocols: dict[_Side, ControlProtocol] = {}
         self._families: set[int] = set()
@@ -75,6 +81,11 @@ class ControlSockets:
         """What is listened on, in the order of opening."""
         return [port.getHost() for port in self._ports]
 
+    @property
+    def counters(self) -> Counter[str]:
+        """What the sockets have counted, together, as long as they are open."""
+        return sum((protocol.counters for protocol in self._protocols.values()), Counter())
+
     def can_reach(self, afi: int) -> bool:
         """Whether one of the sockets can send to addresses of this family (Afi)."""
         return afi in self._families
@@ -83,7 +94,7 @@ class ControlSockets:
         """Open a socket for each address; ListenError says which one could not be opened."""
         for address in addresses:
             side = _Side(self, self._plane)
-            protocol = ControlProtocol(side, self._clock)
+            protocol = ControlProtocol(side, self._clock, self._latency)
             port, granted = listen_control(self._reactor, address, protocol, receive_buffer)
             self._ports.append(port)
             self._protocols[side] = protocol

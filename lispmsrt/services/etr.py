@@ -6,6 +6,7 @@ Give it a configuration and a reactor. ``register`` and ``withdraw`` may be call
 
 from __future__ import annotations
 
+from itertools import count
 from random import Random, SystemRandom
 from typing import Any
 
@@ -22,6 +23,7 @@ from lispmsrt.control.lisp_sec import EtrSecurity
 from lispmsrt.control.request_limits import RequestLimits
 from lispmsrt.identity import EtrIdentity
 from lispmsrt.mapping.etr_mappings import EtrMappings
+from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.connector import Transport
 from lispmsrt.services.link import (
@@ -64,12 +66,15 @@ class Etr(Service):
         self.identity = EtrIdentity.from_config(config)
         self.receive_buffer = 0
         "octets that the kernel granted the UDP socket"
+        self.clock = clock or MonotonicClock(reactor)
+        self.started = 0.0
+        "monotonic seconds; 0 before the first start"
         self._reactor = reactor
-        self._clock = clock or MonotonicClock(reactor)
         self._port: IListeningPort | None = None
-        self._udp = ControlProtocol(self, self._clock)
-        self._alarm = Alarm(self._clock, self._flush)
-        self._soon = Alarm(self._clock, self._flush)
+        self.udp = ControlProtocol(self, self.clock)
+        self._session_ids = count(1)
+        self._alarm = Alarm(self.clock, self._flush)
+        self._soon = Alarm(self.clock, self._flush)
         random = random or SystemRandom()
         self.links = [
             self._link(server, listener or NullListener(), random) for server in config.map_servers
@@ -91,9 +96,10 @@ class Etr(Service):
             listener=listener,
             transports=transports,
             etr=self.config,
-            clock=self._clock,
+            clock=self.clock,
             random=random,
             wake=self._flush_soon,
+            next_session_id=lambda: next(self._session_ids),
         )
 
     def _make_answers(self, random: Random) -> EtrAnswers:
@@ -101,7 +107,7 @@ class Etr(Service):
         return EtrAnswers(
             self._mappings,
             RequestLimits(random),
-            self._udp.reaches,
+            self.udp.reaches,
             # A socket that is bound to any address does not tell which one a probe came to.
             address=address if any(address) else None,
             security=_make_security(self.config),
@@ -154,6 +160,16 @@ class Etr(Service):
             # The link's own octets: there may be a million of these.
             self._mappings.put(entry.record)
 
+    def registers(self, eid: EidPrefix) -> bool:
+        """Whether exactly this EID-prefix is among what it registers."""
+        entry = self.links[0].registrations.find(eid_wire_form(eid))
+        return entry is not None and entry.state is not EtrState.NO_STATE
+
+    @property
+    def mapping_count(self) -> int:
+        """How many EID-prefixes it registers, the same ones at every Map-Server."""
+        return len(self.links[0].registrations)
+
     @property
     def address(self) -> Any:
         """The UDP address that it listens on."""
@@ -168,7 +184,7 @@ class Etr(Service):
     def startService(self) -> None:
         """Open the UDP socket and register; ListenError says why the socket could not be opened."""
         self._port, self.receive_buffer = listen_control(
-            self._reactor, self.config.control, self._udp, self.config.receive_buffer
+            self._reactor, self.config.control, self.udp, self.config.receive_buffer
         )
         self._log.info(
             "LISP control on UDP {address}, receive buffer {granted} octets",
@@ -176,6 +192,7 @@ class Etr(Service):
             granted=self.receive_buffer,
         )
         super().startService()
+        self.started = self.started or self.clock.seconds()
         for link in self.links:
             link.start()
         self._flush()
@@ -223,10 +240,10 @@ class Etr(Service):
 
     def _flush_soon(self) -> None:
         if self.running:
-            self._soon.set(self._clock.seconds())
+            self._soon.set(self.clock.seconds())
 
     def _flush(self) -> None:
-        self._udp.flush()
+        self.udp.flush()
 
     def _set_alarm(self) -> None:
         if not self.running:

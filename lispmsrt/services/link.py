@@ -5,6 +5,7 @@ Twisted rim: it joins the sans-IO parts with sockets, Deferreds and the listener
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lispmsrt.clock import Alarm
-from lispmsrt.config import EtrConfig, EtrMapServerConfig, membership_families
+from lispmsrt.config import EtrConfig, EtrMapServerConfig, SocketAddress, membership_families
 from lispmsrt.control.etr import EtrControl
 from lispmsrt.identity import EtrIdentity
 from lispmsrt.mapping.credentials import Credentials
@@ -23,11 +24,12 @@ from lispmsrt.mapping.learnt_members import LearntMembers
 from lispmsrt.protocols import SessionProtocol
 from lispmsrt.services.backoff import Backoff
 from lispmsrt.services.connector import Connector, Transport
-from lispmsrt.session.base import CloseReason
+from lispmsrt.session.base import CloseReason, SessionState
 from lispmsrt.session.etr import EtrSession
 from lispmsrt.sockets import apply_tcp_options
 from lispmsrt.transports.interfaces import ISpeaksFirst
 from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.authentication import Key
 from lispmsrt.wire.records import MappingRecord
 from lispmsrt.wire.reliable_transport import (
     MappingNotification,
@@ -115,29 +117,39 @@ class MapServerLink:
         clock: IReactorTime,
         random: Random,
         wake: Callable[[], None],
+        next_session_id: Callable[[], int],
     ) -> None:
         self.name = str(config.address)
         self.config = config
         self.registrations = EtrRegistrations(self)
         self.session: EtrSession | None = None
+        self.protocol: SessionProtocol | None = None
+        "that of the session"
+        self.ended: Counter[str] = Counter()
+        "what sessions counted that have ended"
         self._listener = listener
         self.members = self._make_members()
         "the RLOC membership that this Map-Server tells; None where none is asked for"
         self._clock = clock
         self._wake = wake
+        self._next_session_id = next_session_id
         self._limits = etr.session_limits()
         self._tcp = etr.tcp.options()
         self._registering: dict[bytes, list[Deferred[None]]] = {}
         self._withdrawing: dict[bytes, list[Deferred[None]]] = {}
         self._taken_over: list[bytes] = []
         self._say_taken_over = Alarm(clock, self._log_taken_over)
-        self._protocol: SessionProtocol | None = None
         self._closed: Deferred[None] | None = None
         self._credentials = Credentials(
             config.key.to_key(), identity.ids, config.register_flags(), identity.next_nonce
         )
         self.control = self._make_control(etr, random)
         self.connector = self._make_connector(etr, random, transports)
+
+    @property
+    def key(self) -> Key:
+        """What is shared with the Map-Server now."""
+        return self._credentials.key
 
     def _make_members(self) -> LearntMembers | None:
         families = membership_families(self.config.rloc_membership)
@@ -188,11 +200,11 @@ class MapServerLink:
     def _wait_for(
         self, eid: bytes, waiting: dict[bytes, list[Deferred[None]]], awaited: bool
     ) -> Deferred[None]:
-        answer: Deferred[None] = Deferred()
+        answer: Deferred[None] = Deferred(lambda answer: _forget(answer, eid, waiting))
         if awaited:
             waiting.setdefault(eid, []).append(answer)
-        if self._protocol is not None:
-            self._protocol.wake()
+        if self.protocol is not None:
+            self.protocol.wake()
         return answer
 
     # What the Map-Server says
@@ -253,7 +265,7 @@ class MapServerLink:
 
     def _make_protocol(self, transport: Transport) -> SessionProtocol:
         return SessionProtocol(
-            self._make_session,
+            lambda protocol: self._make_session(protocol, transport),
             self._clock,
             on_up=lambda protocol: self._session_began(protocol, transport),
             on_closed=self._session_closed,
@@ -261,8 +273,9 @@ class MapServerLink:
             reads_when_full=True,
         )
 
-    def _make_session(self, protocol: SessionProtocol) -> EtrSession:
-        apply_tcp_options(protocol.transport, self._tcp)
+    def _make_session(self, protocol: SessionProtocol, transport: Transport) -> EtrSession:
+        stream: Any = protocol.transport
+        apply_tcp_options(stream, self._tcp)
         return EtrSession(
             registrations=self.registrations,
             credentials=self._credentials,
@@ -270,15 +283,19 @@ class MapServerLink:
             limits=self._limits,
             wake=protocol.wake,
             now=self._clock.seconds(),
-            speaks_first=ISpeaksFirst.providedBy(protocol.transport),
+            speaks_first=ISpeaksFirst.providedBy(stream),
             on_established=self._session_established,
             on_no_refresh=self._no_refresh,
             members=self.members,
+            id=self._next_session_id(),
+            transport=transport.name,
+            peer=_address_text(stream.getPeer()),
+            local=_address_text(stream.getHost()),
         )
 
     def _session_began(self, protocol: SessionProtocol, transport: Transport) -> None:
         assert isinstance(protocol.session, EtrSession)
-        self._protocol = protocol
+        self.protocol = protocol
         self.session = protocol.session
         self.connector.session_up(transport)
 
@@ -299,9 +316,10 @@ class MapServerLink:
 
     def _session_closed(self, protocol: SessionProtocol) -> None:
         session = self.session
-        if session is None or protocol is not self._protocol:
+        if session is None or protocol is not self.protocol:
             return
-        self._protocol = self.session = None
+        self.protocol = self.session = None
+        self.ended.update(session.counters)
         reason = session.close_reason or CloseReason.CONNECTION_LOST
         had_refresh = session.was_established
         why = reason.value
@@ -316,6 +334,15 @@ class MapServerLink:
         if self._closed is not None:
             closed, self._closed = self._closed, None
             closed.callback(None)
+
+    def clear(self) -> bool:
+        """Close the session at an operator's wish, and look for another one; tell whether there
+        was any.
+        """
+        if self.session is None or self.session.state is SessionState.CLOSED:
+            return False
+        self.session.close(CloseReason.CLEARED, self._clock.seconds())
+        return True
 
     def start(self) -> None:
         """Look for a session from now on."""
@@ -345,5 +372,18 @@ class MapServerLink:
 
 def _give_up(answers: Iterable[Deferred[None]]) -> None:
     """Somebody means something else by now: CancelledError tells whoever waited."""
-    for answer in answers:
+    for answer in list(answers):
         answer.cancel()
+
+
+def _forget(answer: Deferred[None], eid: bytes, waiting: dict[bytes, list[Deferred[None]]]) -> None:
+    """Who waited waits no longer. The Map-Server may be away for days: nothing must pile up."""
+    answers = waiting.get(eid, [])
+    if answer in answers:
+        answers.remove(answer)
+        if not answers:
+            del waiting[eid]
+
+
+def _address_text(address: Any) -> str:
+    return str(SocketAddress(str(address.host), int(address.port)))

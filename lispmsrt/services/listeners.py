@@ -35,6 +35,11 @@ class Listeners:
         """What is listened on, in the order in which it was opened."""
         return [port.getHost() for port in self._ports.values()]
 
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """What was opened, in that order."""
+        return list(self._ports.values())
+
     def snapshot(self, sessions: dict[str, int]) -> tuple[ListenerSnapshot, ...]:
         """Return how every endpoint stands; ``sessions`` counts those of each endpoint string."""
         opened = (

@@ -49,8 +49,8 @@ class MapResolverService(Service):
             ControlType.MAP_REQUEST: self.resolver,
             ControlType.ENCAPSULATED: self.resolver,
         }
-        plane = ControlPlane(takes, (self.resolver,))
-        self.udp = ControlSockets(plane, reactor, clock or MonotonicClock(reactor))
+        self.plane = ControlPlane(takes, (self.resolver,))
+        self.udp = ControlSockets(self.plane, reactor, clock or MonotonicClock(reactor))
 
     @property
     def addresses(self) -> list[Any]:

@@ -7,13 +7,14 @@ joined in :mod:`lispmsrt.services.mapping_service`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random, SystemRandom
+from time import perf_counter
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import CooperativeTask, Cooperator, SchedulerStopped, TaskStopped
 from twisted.logger import Logger
@@ -29,14 +30,16 @@ from lispmsrt.config import (
     transport_name,
 )
 from lispmsrt.control.arming import Claim
+from lispmsrt.histogram import LATENCY_BOUNDS, Histogram, Latency
 from lispmsrt.mapping.database import Database
 from lispmsrt.protocols import RefusalProtocol, SessionProtocol
-from lispmsrt.services.admission import Admission, Refusals
+from lispmsrt.services.admission import Admission, Refusals, RejectionLog
 from lispmsrt.services.control_sockets import ControlSockets
 from lispmsrt.services.listeners import Listeners
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.mapping_service import MappingService
 from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
+from lispmsrt.services.session_book import SessionBook
 from lispmsrt.services.snapshots import MapServerSnapshot
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
@@ -82,12 +85,17 @@ class MapServer(Service):
         *,
         resolver: MapResolverConfig | None = None,
         random: Random | None = None,
+        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
-        """``resolver`` makes it a Map-Resolver too."""
+        """``resolver`` makes it a Map-Resolver too. ``stopwatch`` returns seconds, finer than the
+        clock's: what a chunk takes is measured by it.
+        """
         self.setName("map-server")
         self.config = config
         self._resolver = resolver
         self._clock = clock or MonotonicClock(reactor)
+        self.started = self._clock.seconds()
+        self._book = SessionBook()
         self.mapping = MappingService(
             config,
             make_sites(sites),
@@ -95,10 +103,15 @@ class MapServer(Service):
             can_reach=self._can_reach,
             wake=self._wake,
             random=random or SystemRandom(),
+            clock=self._clock.seconds,
+            on_rejection=RejectionLog(self._book.find).note,
         )
         self.registrar = self.mapping.registrar
         self.armory = self.mapping.armory
-        self.udp = ControlSockets(self.mapping.plane, reactor, self._clock)
+        self.latency = Histogram(LATENCY_BOUNDS)
+        "seconds from a chunk's or datagram's arrival to its answers, per registration accepted"
+        self._latency = Latency(self.latency, self.registrar, stopwatch)
+        self.udp = ControlSockets(self.mapping.plane, reactor, self._clock, self._latency)
         self._admission = Admission(self.armory)
         self._reactor = reactor
         self._soon = Alarm(self._clock, self.udp.flush)
@@ -106,8 +119,6 @@ class MapServer(Service):
         self._refusals = Refusals(self._clock)
         self._tcp = config.tcp.options()
         self._listeners = Listeners(reactor, self._tcp)
-        self._protocols: dict[SessionProtocol, str] = {}
-        "to the endpoint string that it came by"
         self._all_closed: Deferred[None] | None = None
         # Not a LoopingCall: making one imports, and so installs, the global reactor.
         self._expiry = Alarm(self._clock, self._expire)
@@ -117,6 +128,11 @@ class MapServer(Service):
         )
 
     @property
+    def clock(self) -> IReactorTime:
+        """What counts its time, in monotonic seconds."""
+        return self._clock
+
+    @property
     def database(self) -> Database:
         """What is registered, to be read only."""
         return self.registrar.database
@@ -124,17 +140,41 @@ class MapServer(Service):
     @property
     def sessions(self) -> list[MapServerSession]:
         """The sessions that are up, bound to an xTR or not."""
-        sessions = (protocol.session for protocol in self._protocols)
-        return [session for session in sessions if isinstance(session, MapServerSession)]
+        return list(self._book.sessions)
+
+    @property
+    def session_protocols(self) -> dict[MapServerSession, SessionProtocol]:
+        """The sessions that are up, with the protocols that connect them."""
+        return self._book.sessions
+
+    @property
+    def ended(self) -> Counter[str]:
+        """What the sessions that have ended had counted, together."""
+        return self._book.ended
+
+    @property
+    def endings(self) -> Counter[str]:
+        """How many sessions ended for which reason."""
+        return self._book.endings
+
+    @property
+    def round_trips(self) -> Histogram:
+        """Round-trip times of sessions in seconds, of 64 a second in turn."""
+        return self._book.round_trips
 
     @property
     def addresses(self) -> list[Any]:
         """What the service listens on, UDP first, in the order of the configuration."""
         return [*self.udp.addresses, *self._listeners.addresses]
 
+    @property
+    def listening_ports(self) -> list[IListeningPort]:
+        """The ports of reliable transports."""
+        return self._listeners.ports
+
     def snapshot(self) -> MapServerSnapshot:
         """Return how the transports stand."""
-        return MapServerSnapshot(self._listeners.snapshot(Counter(self._protocols.values())))
+        return MapServerSnapshot(self._listeners.snapshot(Counter(self._book.protocols.values())))
 
     # Life
 
@@ -161,7 +201,7 @@ class MapServer(Service):
         self._soon.set(None)
         self._cooperator.stop()
         closing = [self._close_ports()]
-        if self._protocols:
+        if self._book.protocols:
             closed: Deferred[None] = Deferred()
             if self._all_closed is None:
                 self._all_closed = Deferred()
@@ -213,8 +253,9 @@ class MapServer(Service):
         return SessionProtocol(
             lambda protocol: self._make_session(protocol, claim, transport, peer),
             self._clock,
-            on_up=lambda protocol: self._session_began(protocol, description),
+            on_up=lambda protocol: self._book.began(protocol, description),
             on_closed=self._session_closed,
+            latency=self._latency,
         )
 
     def _make_session(
@@ -227,29 +268,19 @@ class MapServer(Service):
             news=self.mapping.publisher,
             claim=claim,
             transport=transport,
-            peer=str(SocketAddress(host=peer.host, port=peer.port)),
+            peer=_text(peer),
             limits=self._limits,
             wake=protocol.wake,
             now=self._clock.seconds(),
             proven=certificate_names(protocol.transport),
             members=self.mapping.members,
+            id=self._book.next_id(),
+            local=_text(getattr(protocol.transport, "getHost", lambda: None)()),
         )
 
-    def _session_began(self, protocol: SessionProtocol, description: str) -> None:
-        self._protocols[protocol] = description
-
     def _session_closed(self, protocol: SessionProtocol) -> None:
-        self._protocols.pop(protocol, None)
-        session = protocol.session
-        if isinstance(session, MapServerSession):
-            self._log.info(
-                "session with {xtr} from {peer} over {transport} ended: {reason}",
-                xtr=session.lease.xtr if session.lease is not None else "no xTR yet",
-                peer=session.peer,
-                transport=session.transport,
-                reason=session.close_reason.value if session.close_reason else "",
-            )
-        if not self._protocols and self._all_closed is not None:
+        self._book.closed(protocol)
+        if not self._book.protocols and self._all_closed is not None:
             self._all_closed.callback(None)
             self._all_closed = None
 
@@ -257,6 +288,7 @@ class MapServer(Service):
         now = self._clock.seconds()
         is_more_due = self.registrar.expire(now)
         self._expiry.set(now if is_more_due else now + _EXPIRY_INTERVAL)
+        self._book.sample(now)
 
     # Another configuration
 
@@ -287,12 +319,18 @@ class MapServer(Service):
 
     def reset(self, session: MapServerSession) -> None:
         """Reset the connection of a session, unread, as if its path had failed."""
-        for protocol in self._protocols:
-            if protocol.session is session and protocol.transport is not None:
-                # connectionLost follows in a later turn of the reactor.
-                protocol.transport.abortConnection()  # type: ignore[attr-defined]
+        protocol = self._book.sessions.get(session)
+        if protocol is not None and protocol.transport is not None:
+            # connectionLost follows in a later turn of the reactor.
+            protocol.transport.abortConnection()  # type: ignore[attr-defined]
 
     def refresh(self, refresh: RegistrationRefresh = _EVERYTHING) -> None:
         """Ask every ETR with a session to register again."""
         for session in self.sessions:
             session.refresh(refresh)
+
+
+def _text(address: Any) -> str:
+    """Return address and port of an end, for people; empty where there are none."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return str(SocketAddress(host=host, port=port)) if host and port is not None else ""

@@ -30,9 +30,12 @@ from lispmsrt.control.referrals import Referrals
 from lispmsrt.control.request_limits import RequestLimits
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.control.subscriptions import SubscriptionLimits, Subscriptions
+from lispmsrt.mapping.event_numbers import EventNumbers
+from lispmsrt.mapping.history import History
 from lispmsrt.mapping.lookup import Lookup
 from lispmsrt.mapping.publisher import Publisher
 from lispmsrt.mapping.registrar import Registrar
+from lispmsrt.mapping.rejections import Rejection, Rejections
 from lispmsrt.mapping.rloc_members import RlocMembers
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import Change
@@ -59,9 +62,13 @@ class MappingService:
         wake: Callable[[], None],
         random: Random,
         wall_clock_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
+        on_rejection: Callable[[Rejection, int], None] | None = None,
     ) -> None:
         """``can_reach``: whether there is a socket for addresses of this family (Afi); ``wake`` is
-        called when there is something to send that answers nobody.
+        called when there is something to send that answers nobody, ``on_rejection`` for some
+        rejections (:class:`lispmsrt.mapping.rejections.Rejections`). ``clock`` returns monotonic
+        seconds.
         """
         self._config = config
         self._can_reach = can_reach
@@ -73,14 +80,15 @@ class MappingService:
             self.retransmissions, lambda: next(self._nonces) % (1 << 64), wake=wake
         )
         self.publisher = Publisher(self.notifies.tell)
-        self._hearers: list[Hears] = [self.publisher.changed]
-        # Most Map-Servers have this one, and a million registrations go through here.
-        is_only_one = not (config.rloc_membership or config.subscriptions.enabled)
+        numbers = EventNumbers()
+        self.history = History(clock, numbers=numbers)
+        self._hearers: list[Hears] = [self.publisher.changed, self.history.changed]
         self.registrar = Registrar(
             sites,
-            on_changes=self.publisher.changed if is_only_one else self._changed,
+            on_changes=self._changed,
             timeout=config.registration_timeout,
             limit=config.max_registrations,
+            rejections=Rejections(on_rejection, numbers=self.history.numbers),
         )
         self.armory = Armory(config.armory_limits(), config.trusted_addresses())
         self.lookup = Lookup(self.registrar.database, self._sites)

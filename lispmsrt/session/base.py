@@ -169,6 +169,11 @@ class Session(ABC):
         self._is_paused = False
         self._stop_timer(SessionTimer.UNREAD)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the transport's buffer is full: the peer does not read."""
+        return self._is_paused
+
     # Time
 
     def next_timeout(self) -> float | None:

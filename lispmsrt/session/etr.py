@@ -87,11 +87,22 @@ class EtrSession(Session):
         on_established: Callable[[], None] = lambda: None,
         on_no_refresh: Callable[[], None] = lambda: None,
         members: LearntMembers | None = None,
+        id: int = 0,
+        transport: str = "",
+        peer: str = "",
+        local: str = "",
     ) -> None:
-        """Without ``members`` no RLOC membership is asked for."""
+        """Without ``members`` no RLOC membership is asked for. ``id``, ``transport``, ``peer``
+        and ``local`` are for people: a number that no other session of the ETR has, and what it
+        runs over and between.
+        """
         super().__init__(
             limits, wake, now, applications=_MEMBERSHIP if members is not None else None
         )
+        self.id = id
+        self.transport = transport
+        self.peer = peer
+        self.local = local
         self._registrations = registrations
         self._credentials = credentials
         self._listener = listener

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from lispmsrt.mapping.database import Lease
 from lispmsrt.mapping.interfaces import Arming, News, Registers
+from lispmsrt.mapping.refusals import Refusal, certificate_missing, not_armed
 from lispmsrt.mapping.rloc_members import RlocMembers
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
@@ -78,13 +79,18 @@ class MapServerSession(Session):
         now: float,
         proven: frozenset[str] = frozenset(),
         members: RlocMembers | None = None,
+        id: int = 0,
+        local: str = "",
     ) -> None:
         """``proven`` is what the peer's certificate says of it: names and ``sha256:`` pins;
-        without ``members`` no RLOC membership is distributed.
+        without ``members`` no RLOC membership is distributed. ``id`` and ``local`` are for people:
+        a number that no other session of the process has, and our address and port.
         """
         super().__init__(limits, wake, now, applications=_MEMBERSHIP if members is not None else {})
+        self.id = id
         self.transport = transport
         self.peer = peer
+        self.local = local
         self.proven = proven
         self.lease: Lease | None = None
         self._registrar = registrar
@@ -152,19 +158,20 @@ class MapServerSession(Session):
         """Settle whose session this is; the ladder is the same as for any Registration."""
         register = self._walk(chunk, start, end)
         identity = self._registrar.identify(chunk, start, end, register)
-        if isinstance(identity, Verdict):
-            self._answer(identity, chunk, register)
+        if isinstance(identity, Refusal):
+            self._refuse(identity, chunk, end, register, now)
             return
+        site = identity.site.name
         if not identity.site.allows_session(identity.ids, self.proven):
             self.counters["certificate not of the xTR"] += 1
-            self._answer(Verdict.AUTHENTICATION_FAILURE, chunk, register)
+            self._refuse(certificate_missing(site), chunk, end, register, now)
             # What this connection has shown stays: its ETR shall try another one at once.
             self.close(CloseReason.CERTIFICATE, now)
             return
-        xtr = self._arming.bind(self._claim, self, identity.site.name, identity.ids, now)
+        xtr = self._arming.bind(self._claim, self, site, identity.ids, now)
         if xtr is None:
             self.counters["not armed"] += 1
-            self._answer(Verdict.OTHER, chunk, register)
+            self._refuse(not_armed(site), chunk, end, register, now)
             return
         self.lease = Lease(xtr, self.transport, self.peer, is_live=True)
         verdict = self._registrar.register(self.lease, chunk, start, end, register, now)
@@ -196,6 +203,16 @@ class MapServerSession(Session):
             # K07 §6.1.1: more than one record is discarded.
             raise WireError("a Registration has exactly one record")
         return register
+
+    def _refuse(
+        self, refusal: Refusal, chunk: bytes, end: int, register: MapRegisterSpan, now: float
+    ) -> None:
+        """Reject a Registration before the session is any xTR's."""
+        ids = chunk[register[6] : end]
+        self._registrar.rejections.note(
+            refusal, register[5][0], ids, self.transport, self.peer, now
+        )
+        self._answer(refusal.verdict, chunk, register)
 
     def _answer(self, verdict: Verdict, chunk: bytes, register: MapRegisterSpan) -> None:
         record = register[5][0]

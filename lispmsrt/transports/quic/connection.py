@@ -106,6 +106,12 @@ class StreamConnection(QuicConnection):
         return stream.sender._buffer_stop - stream.sender._buffer_start
 
     @property
+    def round_trip_time(self) -> float | None:
+        """Smoothed, in seconds; None before the first was measured."""
+        recovery = self._loss
+        return recovery._rtt_smoothed if recovery._rtt_initialized else None
+
+    @property
     def is_delivered(self) -> bool:
         """Whether the peer has acknowledged all octets and the end of the stream."""
         stream = self._streams.get(STREAM_ID)

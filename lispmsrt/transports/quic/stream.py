@@ -144,6 +144,15 @@ class Stream:
     def getPeer(self) -> StreamAddress:
         return self._peer
 
+    def round_trip_time(self) -> float | None:
+        """Return the smoothed round-trip time in seconds; None before one was measured."""
+        return self._driver.quic.round_trip_time
+
+    @property
+    def queued_octets(self) -> int:
+        """What was written and the peer has not acknowledged."""
+        return self._driver.unacknowledged
+
     # IConsumer
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:

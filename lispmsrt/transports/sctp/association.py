@@ -23,6 +23,7 @@ from lispmsrt.transports.sctp.sockets import (
     abort,
     allow_paths,
     no_delay,
+    round_trip_time,
     set_no_delay,
     stream_address,
 )
@@ -173,6 +174,10 @@ class _AssociationMixin:
             super()._closeSocket(True)  # type: ignore[misc]
         else:
             abort(self.socket)
+
+    def round_trip_time(self) -> float | None:
+        """Return that of the primary path in seconds; None before one was measured."""
+        return round_trip_time(self.socket)
 
     # What TCP says otherwise
 

@@ -25,6 +25,7 @@ __all__ = [
     "bound_socket",
     "listen",
     "no_delay",
+    "round_trip_time",
     "set_no_delay",
     "stream_address",
 ]
@@ -32,6 +33,7 @@ __all__ = [
 IPPROTO_SCTP = 132
 
 _RTOINFO, _ASSOCINFO, _INITMSG, _NODELAY, _PEER_ADDR_PARAMS, _EVENTS = 0, 1, 2, 3, 9, 11
+_STATUS = 14
 _RECVRCVINFO, _PR_SUPPORTED, _RECONFIG_SUPPORTED, _ASCONF_SUPPORTED = 32, 113, 117, 128
 
 _RTO = struct.Struct("=iIII")  # association, initial, maximum, minimum in milliseconds
@@ -40,6 +42,9 @@ _PATH = struct.Struct("=i128sIHIIIIBx")  # association, address, heartbeat in ms
 _INIT = struct.Struct("=HHHH")  # outbound and inbound streams, attempts, longest RTO
 _SWITCH = struct.Struct("=iI")  # association, on or off
 _LINGER = struct.Struct("ii")
+
+_SRTT = struct.Struct("=164xI8x")
+"""Of struct sctp_status: the primary path's smoothed round-trip time in ms."""
 
 _HEARTBEATS_ON = 1
 _WATCHED_EVENTS = bytes([0, 1, 1])
@@ -164,6 +169,18 @@ def no_delay(handle: socket.socket) -> bool:
 def set_no_delay(handle: socket.socket, enabled: bool) -> None:
     """Have small messages leave at once, or not."""
     handle.setsockopt(IPPROTO_SCTP, _NODELAY, int(enabled))
+
+
+def round_trip_time(handle: socket.socket) -> float | None:
+    """Return the smoothed round-trip time of an association's primary path in seconds; None where
+    none was measured, or the association is over.
+    """
+    try:
+        told = handle.getsockopt(IPPROTO_SCTP, _STATUS, _SRTT.size)
+    except OSError:
+        return None
+    (milliseconds,) = _SRTT.unpack(told.ljust(_SRTT.size, b"\0"))
+    return milliseconds / 1000 if milliseconds else None
 
 
 def _open(family: int) -> socket.socket:

@@ -145,6 +145,10 @@ class Association(Stream):
         protocol = self.protocol
         self._call(lambda: protocol.connectionLost(reason))
 
+    def round_trip_time(self) -> float | None:
+        """Return the smoothed round-trip time in seconds; None before one was measured."""
+        return self._socket.round_trip_time() if self._state is not State.CLOSED else None
+
     # From the stack and its packets
 
     def heard(self, header: Header) -> None:

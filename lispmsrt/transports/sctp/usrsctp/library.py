@@ -161,8 +161,22 @@ class PathParameters(ctypes.Structure):
     )
 
 
+class Path(ctypes.Structure):
+    """struct sctp_paddrinfo; the address is left as it is."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint64 * 16),
+        ("association", ctypes.c_uint32),
+        ("state", ctypes.c_int32),
+        ("congestion_window", ctypes.c_uint32),
+        ("round_trip_time", ctypes.c_uint32),
+        ("retransmission_time", ctypes.c_uint32),
+        ("mtu", ctypes.c_uint32),
+    )
+
+
 class Status(ctypes.Structure):
-    """struct sctp_status; the primary path is left as it is."""
+    """struct sctp_status, with the primary path."""
 
     _fields_ = (
         ("association", ctypes.c_uint32),
@@ -173,7 +187,7 @@ class Status(ctypes.Structure):
         ("inbound_streams", ctypes.c_uint16),
         ("outbound_streams", ctypes.c_uint16),
         ("fragmentation_point", ctypes.c_uint32),
-        ("path", ctypes.c_uint64 * 19),
+        ("path", Path),
     )
 
 

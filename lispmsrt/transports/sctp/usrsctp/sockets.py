@@ -242,11 +242,21 @@ class Socket:
 
     def waits_for_acknowledgement(self) -> bool:
         """Whether something is on its way to a peer that could take it."""
+        status = self._status()
+        return bool(status.unacknowledged) and status.peer_window >= MAX_MESSAGE
+
+    def round_trip_time(self) -> float | None:
+        """Return the smoothed round-trip time in seconds; None before one was measured."""
+        milliseconds = self._status().path.round_trip_time
+        return milliseconds / 1000 if milliseconds else None
+
+    def _status(self) -> Status:
+        """Return how the association stands; all 0 where there is none."""
         status, size = Status(), ctypes.c_uint32(ctypes.sizeof(Status))
         failed = self._functions.usrsctp_getsockopt(
             self._pointer, _SCTP, int(_Option.STATUS), ctypes.byref(status), ctypes.byref(size)
         )
-        return not failed and bool(status.unacknowledged) and status.peer_window >= MAX_MESSAGE
+        return Status() if failed else status
 
     def demand_heartbeat(self, handle: int, port: int) -> None:
         """Have the peer answer."""

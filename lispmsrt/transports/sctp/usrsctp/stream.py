@@ -79,6 +79,11 @@ class Stream:
     def getHost(self) -> StreamAddress:
         return StreamAddress("SCTP", self._leg.host, self.local_port)
 
+    @property
+    def queued_octets(self) -> int:
+        """What was written and the stack has not taken."""
+        return len(self._buffer)
+
     def write(self, data: bytes) -> None:
         if not isinstance(data, bytes):
             raise TypeError(f"only bytes can be written, not {type(data).__name__}")

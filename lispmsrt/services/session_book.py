@@ -1,0 +1,100 @@
+"""The sessions of a Map-Server: which there are, what those that have ended had counted, and how
+far away the peers are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+from twisted.logger import Logger
+
+from lispmsrt.histogram import ROUND_TRIP_BOUNDS, Histogram
+from lispmsrt.protocols import SessionProtocol
+from lispmsrt.services.admission import identity_of
+from lispmsrt.session.base import SessionState
+from lispmsrt.session.map_server import MapServerSession
+
+__all__ = ["SAMPLED_EVERY", "SAMPLES", "SessionBook"]
+
+SAMPLED_EVERY = 1.0
+"""Seconds from one sample of round-trip times to the next."""
+
+SAMPLES = 64
+"""Sessions whose round-trip time is asked for in one sample: each takes a system call."""
+
+
+class SessionBook:
+    """Keep count of sessions."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self.protocols: dict[SessionProtocol, str] = {}
+        "to the endpoint string that it came by"
+        self.ended: Counter[str] = Counter()
+        "what the sessions that have ended had counted, together"
+        self.endings: Counter[str] = Counter()
+        "how many ended for which reason"
+        self.round_trips = Histogram(ROUND_TRIP_BOUNDS)
+        "seconds, of established sessions, sampled"
+        self._ids = itertools.count(1)
+        self._turn: list[SessionProtocol] = []
+        "sessions that are still to be asked, the next one last"
+        self._sampled_at = float("-inf")
+
+    def next_id(self) -> int:
+        """Return a number for a session that no other one has had."""
+        return next(self._ids)
+
+    @property
+    def sessions(self) -> dict[MapServerSession, SessionProtocol]:
+        """The sessions that are up, bound to an xTR or not."""
+        return {
+            protocol.session: protocol
+            for protocol in self.protocols
+            if isinstance(protocol.session, MapServerSession)
+        }
+
+    def find(self, peer: str, transport: str) -> MapServerSession | None:
+        """Return the session from an address and port over a transport; takes a ms for 10,000."""
+        for session in self.sessions:
+            if session.peer == peer and session.transport == transport:
+                return session
+        return None
+
+    def began(self, protocol: SessionProtocol, description: str) -> None:
+        """A connection has come up."""
+        self.protocols[protocol] = description
+
+    def closed(self, protocol: SessionProtocol) -> None:
+        """A connection is gone, and its session with it."""
+        self.protocols.pop(protocol, None)
+        session = protocol.session
+        if not isinstance(session, MapServerSession):
+            return
+        self.ended.update(session.counters)
+        reason = session.close_reason.value if session.close_reason else ""
+        self.endings[reason] += 1
+        self._log.info(
+            "session {session} with {who} from {peer} over {transport} ended: {reason}",
+            who=session.lease.xtr if session.lease is not None else "no xTR yet",
+            reason=reason,
+            **identity_of(session),
+        )
+
+    def sample(self, now: float) -> None:
+        """Ask some sessions for their round-trip times, in turn; at most once a second."""
+        if now < self._sampled_at + SAMPLED_EVERY:
+            return
+        self._sampled_at = now
+        if not self._turn:
+            self._turn = list(self.protocols)
+        turn, self._turn = self._turn[-SAMPLES:], self._turn[:-SAMPLES]
+        for protocol in turn:
+            session = protocol.session
+            if session is None or session.state is not SessionState.ESTABLISHED:
+                continue
+            rtt = protocol.rtt()
+            if rtt is not None:
+                self.round_trips.observe(rtt)
