@@ -1,0 +1,207 @@
+"""What an operator may do to the roles of a process while they run. For embedding, too: it is all
+that the management endpoint does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+
+from lispmsrt.config import MappingConfig, SocketAddress, make_record
+from lispmsrt.services.etr import Etr
+from lispmsrt.services.link import MapServerLink
+from lispmsrt.services.map_server import MapServer
+from lispmsrt.services.refresh_requests import RefreshRequest, refresh_sessions
+from lispmsrt.session.base import CloseReason, SessionState
+from lispmsrt.session.map_server import MapServerSession
+from lispmsrt.wire.addresses import EidPrefix
+
+__all__ = [
+    "MAX_MAPPINGS",
+    "MAX_WAITING",
+    "PATIENCE",
+    "NotThisRoleError",
+    "NothingToReloadError",
+    "Operations",
+    "RefreshRequest",
+    "TooManyError",
+]
+
+PATIENCE = 30.0
+"""Seconds for which a registration or withdrawal waits for the Map-Servers' answers: one of them
+may be away for days.
+"""
+
+MAX_WAITING = 1024
+"""Registrations and withdrawals that wait for their answers at a time, or a client that asks again
+and again while a Map-Server is away would fill the memory.
+"""
+
+MAX_MAPPINGS = 1_000_000
+"""Mappings that an ETR may have while any are added at run time: what it is built for."""
+
+
+class NotThisRoleError(Exception):
+    """The process has not the role that this is for. The text is a sentence."""
+
+
+class NothingToReloadError(NotThisRoleError):
+    """None of the roles of the process reads its configuration again."""
+
+
+class TooManyError(ValueError):
+    """There is no room for more."""
+
+
+class Operations:
+    """The actions of one process."""
+
+    def __init__(
+        self,
+        map_server: MapServer | None,
+        etr: Etr | None,
+        reload: Callable[[], Deferred[None] | None] | None = None,
+    ) -> None:
+        """``reload`` reads the configuration file again; ConfigError leaves everything as it is."""
+        self._map_server = map_server
+        self._etr = etr
+        self._reload = reload
+        self._waiting = 0
+
+    # Sessions
+
+    def clear_sessions(self, text: str) -> int:
+        """Close the sessions that a text names: the id of one, the peer's address and port, or its
+        address alone for all from there. On an ETR the peer is the Map-Server.
+
+        Returns how many; KeyError when there is none. Registrations stay as after any lost
+        session, and the ETR authenticates over UDP and connects again.
+        """
+        server_sessions = list(self._map_server_sessions(text))
+        links = [] if server_sessions and _is_number(text) else list(self._links(text))
+        for session, now in server_sessions:
+            session.close(CloseReason.CLEARED, now)
+        cleared = len(server_sessions) + sum(link.clear() for link in links)
+        if not cleared:
+            raise KeyError(f"there is no session {text}")
+        return cleared
+
+    def _map_server_sessions(self, text: str) -> Iterator[tuple[MapServerSession, float]]:
+        if self._map_server is None:
+            return
+        for session, protocol in self._map_server.session_protocols.items():
+            is_open = session.state is not SessionState.CLOSED
+            if is_open and _is_named(text, session.id, session.peer):
+                yield session, protocol.clock.seconds()
+
+    def _links(self, text: str) -> Iterator[MapServerLink]:
+        for link in self._etr.links if self._etr is not None else ():
+            session = link.session
+            if session is not None and (
+                _is_named(text, session.id, session.peer) or _is_named(text, 0, link.name)
+            ):
+                yield link
+
+    def refresh(self, request: RefreshRequest) -> int:
+        """Have ETRs register again, as far as the request says; return how many sessions were
+        asked. ValueError where the configuration has no such site, instance or EID-prefix.
+        """
+        if self._map_server is None:
+            raise NotThisRoleError("this lispmsrt is no Map-Server")
+        return refresh_sessions(self._map_server, request)
+
+    # Configuration
+
+    async def _reloaded(self) -> str:
+        if self._map_server is None or self._reload is None:
+            raise NothingToReloadError(_why_nothing(self._map_server, self._etr))
+        await maybeDeferred(self._reload)
+        sites = len(self._map_server.registrar.sites.by_name())
+        return f"sites and keys of the Map-Server: {sites} site{'' if sites == 1 else 's'}"
+
+    def reload(self) -> Deferred[str]:
+        """Read the configuration file again; fires with what was reloaded, in words, when every
+        registration has been judged by it.
+
+        Fails with ConfigError, which leaves everything as it is, and NothingToReloadError.
+        """
+        return Deferred.fromCoroutine(self._reloaded())
+
+    # Mappings of the ETR
+
+    def register(self, mapping: MappingConfig) -> Deferred[bool]:
+        """Register a mapping at every Map-Server, or change it, until the process ends.
+
+        Fires with whether all have acknowledged it; False means that one is silent, or that
+        something else was asked for meanwhile: the ETR goes on trying. Fails with
+        RegistrationRejected where one refuses: the mapping stays, as a configured one would. After
+        ValueError and TooManyError nothing has changed.
+        """
+        return Deferred.fromCoroutine(self._registered(mapping))
+
+    async def _registered(self, mapping: MappingConfig) -> bool:
+        etr = self._need_etr()
+        if etr.mapping_count >= MAX_MAPPINGS and not etr.registers(mapping.eid()):
+            raise TooManyError(f"the ETR has {etr.mapping_count} mappings; there is no room")
+        return await self._acknowledged(lambda: etr.register(make_record(mapping)), etr)
+
+    def withdraw(self, eid_prefix: EidPrefix) -> Deferred[bool]:
+        """Withdraw a mapping from every Map-Server. One that is configured comes back when the
+        process starts again: to be rid of it, take it out of the file too.
+
+        Fires with whether all know, as :meth:`register` does. Fails with KeyError when it is not
+        registered, and with TooManyError.
+        """
+        return Deferred.fromCoroutine(self._withdrawn(eid_prefix))
+
+    async def _withdrawn(self, eid_prefix: EidPrefix) -> bool:
+        etr = self._need_etr()
+        if not etr.registers(eid_prefix):
+            raise KeyError(f"{eid_prefix} is not registered")
+        return await self._acknowledged(lambda: etr.withdraw(eid_prefix), etr)
+
+    async def _acknowledged(self, act: Callable[[], Deferred[None]], etr: Etr) -> bool:
+        """Do it, and wait, but not for ever; tell whether the Map-Servers have acknowledged it."""
+        if self._waiting >= MAX_WAITING:
+            raise TooManyError(f"{self._waiting} actions wait for their answers; try again later")
+        self._waiting += 1
+        try:
+            await act().addTimeout(PATIENCE, etr.clock)
+        except (TimeoutError, CancelledError):
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+    def _need_etr(self) -> Etr:
+        if self._etr is None:
+            raise NotThisRoleError("this lispmsrt is no ETR")
+        return self._etr
+
+
+def _is_named(text: str, number: int, peer: str) -> bool:
+    """Whether a text names a session."""
+    if _is_number(text):
+        return bool(number) and int(text) == number
+    try:
+        meant, own = SocketAddress.from_text(text), SocketAddress.from_text(peer)
+    except ValueError:
+        return text == peer
+    names_port = text not in (meant.host, f"[{meant.host}]")
+    return meant.packed == own.packed and (meant.port == own.port or not names_port)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _why_nothing(map_server: MapServer | None, etr: Etr | None) -> str:
+    if map_server is not None:
+        return "nothing to reload: this Map-Server was not started from a configuration file"
+    if etr is not None:
+        return (
+            "nothing to reload: an ETR reads its file at the start only; restart it, or register"
+            " and withdraw mappings while it runs"
+        )
+    return "nothing to reload: a Map-Resolver reads its file at the start only; restart it"
