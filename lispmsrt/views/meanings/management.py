@@ -1,0 +1,24 @@
+"""Counters of the management endpoint: who reads all the others."""
+
+from __future__ import annotations
+
+from lispmsrt.views.meanings.groups import Group
+
+__all__ = ["MANAGEMENT"]
+
+MANAGEMENT = Group(
+    "management",
+    ("web/access.py", "web/connections.py", "web/stream.py"),
+    {
+        "connections": "HTTP connections to the management endpoint.",
+        "connections refused: too many": "HTTP connections beyond 256 on one endpoint; reset.",
+        "connections timed out": "HTTP connections that were idle, or did not finish a request.",
+        "requests refused: Host header": (
+            "Requests to a host name that is not ours: see allowed-hosts; or DNS rebinding."
+        ),
+        "requests refused: wrong token": "Requests with a wrong token.",
+        "streams": "Live streams that were opened, as by the page in a browser.",
+        "streams refused: too many": "Live streams beyond 64 at a time.",
+        "streams dropped: not read": "Live streams whose reader left everything unread for 30 s.",
+    },
+)

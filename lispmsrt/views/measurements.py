@@ -1,0 +1,62 @@
+"""What metrics have beside overview and counters: limits, levels and how long things take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lispmsrt.histogram import Histogram
+from lispmsrt.mapping.verdicts import Verdict
+from lispmsrt.services.map_server import MapServer
+from lispmsrt.views.statistics import verdict_counts
+
+__all__ = [
+    "HistogramView",
+    "MapServerMeasurements",
+    "measure_map_server",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramView:
+    """How often something took how long, in seconds."""
+
+    bounds: tuple[float, ...]
+    "upper ends, rising"
+    counts: tuple[int, ...]
+    "of values up to each bound and above the one before; the last is of those above all"
+    sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class MapServerMeasurements:
+    """A Map-Server in numbers."""
+
+    registrations_limit: int
+    accepted: int
+    "Registrations and records of Map-Registers since the start"
+    rejected: dict[Verdict, int]
+    sessions_limit: int
+    retransmissions_outstanding: int
+    "Map-Notifies that wait for their Map-Notify-Ack"
+    latency: HistogramView
+    "from the arrival of a chunk to its answers, per Registration"
+    round_trips: HistogramView
+    "of sessions, as their transports measure it"
+
+
+def measure_map_server(server: MapServer) -> MapServerMeasurements:
+    """Return where a Map-Server stands now."""
+    registrar = server.registrar
+    return MapServerMeasurements(
+        registrations_limit=server.config.max_registrations,
+        accepted=registrar.accepted,
+        rejected=verdict_counts(registrar.rejections),
+        sessions_limit=server.config.max_sessions,
+        retransmissions_outstanding=server.mapping.retransmissions.outstanding,
+        latency=_view(server.latency),
+        round_trips=_view(server.round_trips),
+    )
+
+
+def _view(histogram: Histogram) -> HistogramView:
+    return HistogramView(histogram.bounds, tuple(histogram.counts), histogram.sum)
