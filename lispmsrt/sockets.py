@@ -11,7 +11,9 @@ __all__ = [
     "TcpOptions",
     "apply_minimum_ttl",
     "apply_tcp_options",
+    "end_text",
     "pack_address",
+    "plain_host",
     "queued_octets",
     "set_receive_buffer",
     "tcp_round_trip_time",
@@ -130,6 +132,23 @@ def set_receive_buffer(handle: socket.socket, octets: int) -> int:
         handle.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), octets)
     # Linux doubles the figure to allow for its own bookkeeping.
     return handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def plain_host(host: str) -> str:
+    """Return an address as it is written: a socket of both families has IPv4 mapped into IPv6."""
+    mapped = host.removeprefix("::ffff:")
+    return mapped if mapped != host and pack_address(mapped) is not None else host
+
+
+def end_text(address: object) -> str:
+    """Return address and port of an end, as Twisted has them, for people; empty where there are
+    none.
+    """
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None or port is None:
+        return ""
+    host = plain_host(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def pack_address(host: str) -> bytes | None:

@@ -467,6 +467,11 @@ class MistakeTests(SynchronousTestCase):
             ('"hmac-sha-256-128"', '"md5"', "algorithm"),
             (', secret = "campus secret" ', " ", "either secret or secret-file"),
             ('allowed-rlocs = ["127.0.0.0/8"]', 'allowed-rlocs = ["127.0.0.1/8"]', "host bits"),
+            (
+                'allowed-rlocs = ["127.0.0.0/8"]',
+                'allowed-rlocs = ["127.0.0.0/42"]',
+                "RLOC-prefix '127.0.0.0/42' is longer",
+            ),
             ('prefix = "10.1.0.0/16"', 'prefix = "10.1.0.0"', "address/length"),
             ('prefix = "10.1.0.0/16"', 'prefix = "10.1.0.0/40"', "longer"),
             ("instance-id = 0", "instance-id = 4294967296", "instance-id"),

@@ -420,6 +420,27 @@ class SessionTests(_Case):
         self.assertIsInstance(event[2], MappingNotification)
         self.assertEqual(str(event[2].record.eid), "10.1.9.0/24")
 
+    def test_what_is_rejected_is_a_line_a_minute(self) -> None:
+        """For each reason, with how many there were since the last one."""
+        self.server()
+        etr = self.etr(etr_text("10.1.1.0/24", *(f"172.16.{number}.0/24" for number in range(5))))
+        with capturedLogs() as events:
+            self.network.run(10)
+            outcome(etr.register(mapping("10.1.2.0/24", "203.0.113.9")))
+            self.network.run(60)
+            outcome(etr.register(mapping("172.16.9.0/24", "127.0.0.2")))
+            self.network.run(1)
+        lines = [formatEvent(e) for e in events if "rejects {eid}" in (e["log_format"] or "")]
+        invalid, more = "not a valid site EID-prefix", " (4 more since the last line)"
+        self.assertEqual(
+            lines,
+            [
+                f"Map-Server {_SERVER} rejects 172.16.0.0/24: {invalid}",
+                f"Map-Server {_SERVER} rejects 10.1.2.0/24: locator set not allowed",
+                f"Map-Server {_SERVER} rejects 172.16.9.0/24: {invalid}{more}",
+            ],
+        )
+
     def test_what_others_have_taken_over_is_one_line(self) -> None:
         """And this ETR answers for it no more; for the rest it does."""
         self.server()

@@ -24,7 +24,7 @@ class _Ground(SynchronousTestCase):
     limit = 10_000
 
     def setUp(self) -> None:
-        """A registrar that the history listens to, and two xTRs of a site."""
+        """A registrar that the history listens to, and three xTRs of a site."""
         self.now = 0.0
         self.batches: list[int] = []
         numbers = EventNumbers()
@@ -33,7 +33,7 @@ class _Ground(SynchronousTestCase):
         self.registrar = Registrar(
             self.configured, on_changes=self._changed, rejections=Rejections(numbers=numbers)
         )
-        self.etrs = {number: Etr(f"192.0.2.{number}", xtr_id=number) for number in (1, 2)}
+        self.etrs = {number: Etr(f"192.0.2.{number}", xtr_id=number) for number in (1, 2, 3)}
 
     def _changed(self, changes: Sequence[Change]) -> None:
         self.batches.append(len(changes))
@@ -91,7 +91,7 @@ class EventTests(_Ground):
     """What is said of a change."""
 
     def test_a_mapping_comes_changes_and_is_withdrawn(self) -> None:
-        """With the record that came, and at last the one that went; a repetition is no event."""
+        """With the record that came; a repetition is no event."""
         lease = self.lease()
         self.register(lease, record(_EID, _HERE))
         self.register(lease, record(_EID, _HERE))
@@ -103,7 +103,7 @@ class EventTests(_Ground):
             [
                 ("registered", _EID, "TCP", one),
                 ("changed", _EID, "TCP", two),
-                ("withdrawn", _EID, "TCP", two),
+                ("withdrawn", _EID, "TCP", b""),
             ],
         )
 
@@ -138,7 +138,7 @@ class EventTests(_Ground):
         self.register(lease, record(_EID, _HERE))
         self.register(lease, record(_EID, locator("203.0.113.9")))
         self.assertEqual([one[0] for one in self.said()], ["registered", "rejected"])
-        self.assertEqual(self.said()[-1][3], record(_EID, _HERE))
+        self.assertEqual((self.lines()[0].record, self.lines()[0].remaining), (None, None))
         (rejection,) = self.registrar.rejections.newest_first()
         self.assertEqual((rejection.number, self.lines()[0].number), (2, 3))
 
@@ -162,9 +162,23 @@ class EventTests(_Ground):
                 ("registered", record(_EID, _HERE)),
                 ("registered", record(_EID, _THERE)),
                 ("changed", record(_EID, locator("192.0.2.3"))),
-                ("withdrawn", record(_EID, _HERE)),
+                ("withdrawn", b""),
             ],
         )
+
+    def test_what_others_have_left_is_told(self) -> None:
+        """Of three two, merged; then one; and nothing when the last has gone."""
+        leases = [self.lease(number) for number in (1, 2, 3)]
+        locators = [_HERE, _THERE, locator("192.0.2.3")]
+        for lease, one in zip(leases, locators, strict=True):
+            self.register(lease, record(_EID, one), flags=M | MERGE)
+        for lease in leases:
+            self.register(lease, record(_EID, ttl=0), flags=M | MERGE)
+        last, second, first, *came = self.lines()
+        self.assertEqual(last.remaining, None)
+        self.assertEqual(second.remaining, record(_EID, locators[2]))
+        self.assertEqual(first.remaining, record(_EID, *locators[1:]))
+        self.assertEqual({one.remaining for one in came}, {None})
 
     def test_a_line_says_what_was_so_then(self) -> None:
         """The session takes over what came over UDP, and another session after it."""

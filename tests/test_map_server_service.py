@@ -301,7 +301,7 @@ class MapServerServiceTests(SynchronousTestCase):
             self._connect("127.0.0.66")
         lines = [formatEvent(event) for event in events]
         self.assertEqual(len(lines), 3)
-        self.assertIn("TCP connection from 127.0.0.66 refused", lines[0])
+        self.assertRegex(lines[0], "^TCP connection from 127.0.0.66 refused: .* armed it$")
         self.assertIn("127.0.0.67", lines[1])
         self.assertIn("(99 more since the last line)", lines[2])
         self.assertEqual(self.server.armory.counters["connections refused"], 102)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol
+from twisted.logger import capturedLogs, formatEvent
 
 from lispmsrt import Etr, RegistrationRejected
 from lispmsrt.config import ConfigError, MappingConfig
@@ -71,6 +73,25 @@ class ClearTests(Ground):
         operations = Operations(server, None)
         self.assertEqual(len(server.sessions), 1)
         self.assertEqual(operations.clear_sessions("2001:0db8:51::0001"), 1)
+
+    def test_ipv4_that_came_to_a_socket_of_both_families(self) -> None:
+        """Is named, shown and logged as IPv4."""
+        connect = self.network.connect
+        self.patch(
+            self.network,
+            "connect",
+            lambda protocol, host, port, source: connect(protocol, host, port, f"::ffff:{source}"),
+        )
+        server = self.server()
+        with capturedLogs() as events:
+            self.etr("10.1.1.0/24", host=ETR_ONE)
+            self.network.run(1)
+            self.network.connect(Protocol(), MAP_SERVER, 4342, "203.0.113.9")
+        (session,) = server.sessions
+        self.assertEqual(session.peer.partition(":")[0], ETR_ONE)
+        self.assertEqual(session.local, f"{MAP_SERVER}:4342")
+        self.assertNotIn("::ffff", " ".join(filter(None, map(formatEvent, events))))
+        self.assertEqual(Operations(server, None).clear_sessions(ETR_ONE), 1)
 
     def test_nobody_is_named(self) -> None:
         """KeyError, with a sentence."""
@@ -278,6 +299,18 @@ class ReloadTests(Ground):
         self.assertEqual(result, [])
         judged.callback(None)
         self.assertEqual(result, ["sites and keys of the Map-Server: 2 sites"])
+
+    def test_what_needs_a_restart_is_told(self) -> None:
+        """Each section of the file that differs from what runs."""
+        server = self.server()
+        for changed, words in (
+            ((), "1 site"),
+            (("etr",), "1 site; [etr] has changed too and needs a restart"),
+            (("map-server", "etr"), "[map-server] and [etr] have changed too and need a restart"),
+        ):
+            operations = Operations(server, None, lambda: None, lambda found=changed: found)
+            (said,) = outcome(operations.reload())
+            self.assertTrue(said.endswith(words), said)
 
     def test_nothing_to_wait_for(self) -> None:
         """None will do."""

@@ -345,13 +345,15 @@ class NodeReloadTests(SynchronousTestCase):
         """Sites are reloaded all the same."""
         self._write(site_text("campus", "10.1.0.0/16"), "probation = 5.0")
         lines = self._signal()
-        self.assertIn("need a restart", lines[0])
+        self.assertIn("changed in [map-server] needs a restart", lines[0])
+        self._write(site_text("campus", "10.1.0.0/16"))
+        self.assertEqual(len(self._signal()), 1, "it was taken back")
         self.assertEqual(len(self.database), 1)
 
     def test_a_role_that_is_gone_from_the_file_goes_on_until_the_restart(self) -> None:
         """With the sites that it has."""
         self.file.write_text(self.etr_part)
-        self.assertIn("need a restart", self._signal()[0])
+        self.assertIn("needs a restart", self._signal()[0])
         self.assertEqual(len(self.database), 2)
 
     def test_a_failure_while_reloading_is_logged(self) -> None:

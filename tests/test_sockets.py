@@ -18,7 +18,9 @@ from lispmsrt.sockets import (
     TcpOptions,
     apply_minimum_ttl,
     apply_tcp_options,
+    end_text,
     pack_address,
+    plain_host,
     queued_octets,
     set_minimum_ttl,
     set_receive_buffer,
@@ -261,3 +263,29 @@ class PackAddressTests(SynchronousTestCase):
         """Names, nothing, half addresses."""
         for text in ("", "localhost", "192.0.2", "1.2.3.4.5", "2001:db8", "/run/socket"):
             self.assertIsNone(pack_address(text), text)
+
+
+class TextTests(SynchronousTestCase):
+    """Addresses for people."""
+
+    def test_ipv4_is_written_as_ipv4(self) -> None:
+        """Where it came mapped into IPv6, too; what only looks like it stays."""
+        for host, written in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("::ffff:0:1", "::ffff:0:1"),
+            ("::ffff:x", "::ffff:x"),
+        ):
+            self.assertEqual(plain_host(host), written)
+
+    def test_an_end_is_address_and_port(self) -> None:
+        """In brackets where it has colons; nothing where there is nothing."""
+        for host, text in (
+            ("::ffff:192.0.2.1", "192.0.2.1:4342"),
+            ("2001:db8::1", "[2001:db8::1]:4342"),
+            ("", ":4342"),
+        ):
+            self.assertEqual(end_text(SimpleNamespace(host=host, port=4342)), text)
+        self.assertEqual(end_text(SimpleNamespace(name="/run/socket")), "")
+        self.assertEqual(end_text(None), "")

@@ -158,7 +158,7 @@ class ServiceTests(Ground):
         self.assertGreaterEqual(ended, messages)
 
     def test_rejections_are_split_as_in_a_rejection(self) -> None:
-        """Not a valid EID-prefix, disallowed locators, over UDP and on the session alike."""
+        """Not a valid EID-prefix, locators not allowed, over UDP and on the session alike."""
         server = self.server()
         etr = self.etr("10.1.1.0/24")
         self.network.run(5)
@@ -167,7 +167,7 @@ class ServiceTests(Ground):
             self.assertIsInstance(result, RegistrationRejected)
         found = _by_name(map_server_statistics(server), "verdicts")
         self.assertGreaterEqual(found["not a valid site EID-prefix"], 1)
-        self.assertGreaterEqual(found["disallowed locators"], 1)
+        self.assertGreaterEqual(found["locator set not allowed"], 1)
         self.assertEqual((found["authentication failure"], found["other"]), (0, 0))
 
     def _refused(self, etr: Etr, eid: str, rloc: str) -> list[Any]:
@@ -207,6 +207,11 @@ class _Server:
     def __init__(self, sessions: int) -> None:
         self.sessions = [SimpleNamespace(counters=Counter({"messages in": 1}))] * sessions
         self.ended: Counter[str] = Counter()
+
+    @property
+    def session_protocols(self) -> list[SimpleNamespace]:
+        """As many as there are sessions."""
+        return self.sessions
 
 
 class TotalTests(SynchronousTestCase):

@@ -13,7 +13,6 @@ from lispmsrt.control.inquiries import Form
 from lispmsrt.views import etr_mappings
 from lispmsrt.views.cursors import CursorError
 from lispmsrt.views.etr import EtrViews
-from lispmsrt.views.etr_mappings import reason_text
 from lispmsrt.views.map_resolver import MapResolverViews
 from lispmsrt.views.values import (
     EtrMappingState,
@@ -25,6 +24,7 @@ from lispmsrt.views.values import (
     SessionUseView,
 )
 from lispmsrt.wire.addresses import EidPrefix
+from lispmsrt.wire.reliable_transport import reason_text
 from tests.rim import mapping, outcome
 from tests.service_ground import (
     ETR_ONE,
@@ -76,7 +76,7 @@ class EtrTests(_Case):
         (link,) = view.map_servers
         self.assertEqual((link.map_server, link.phase), ("192.0.2.1:4342", _IDLE))
         self.assertEqual((link.session, link.retry_in, link.last_map_notify), (None, None, None))
-        self.assertEqual(link.key, "0 HMAC-SHA-256-128")
+        self.assertEqual(link.key, "ID 0, hmac-sha-256-128")
         self.assertEqual({key: n for key, n in link.states.items() if n}, {"periodic": 2})
         self.assertEqual(set(link.states), {state.value for state in EtrMappingState})
         (transport,) = link.transports
@@ -102,6 +102,8 @@ class EtrTests(_Case):
         self.assertEqual((session.queued_octets, session.pending_notifications), (0, 0))
         self.assertFalse(session.is_paused)
         self.assertEqual((link.phase, link.last_map_notify), ("up", _WALL))
+        self.assertEqual(session.key, link.key)
+        self.assertEqual((link.last_end, link.last_end_reason), (None, ""))
         self.assertEqual((link.states["stable"], link.states["periodic"]), (2, 0))
         self.assertEqual(link.transports[0].state, "in use")
 
@@ -114,11 +116,15 @@ class EtrTests(_Case):
         ids = [one.session.id for one in views.etr().map_servers if one.session is not None]
         self.assertEqual(sorted(ids), [1, 2])
         self.cut(server)
-        self.assertIsNone(self.link(views).session)
+        lost = self.link(views)
+        self.assertIsNone(lost.session)
+        self.assertEqual(lost.last_end, _WALL + 1)
+        self.assertIn("lost", lost.last_end_reason.lower())
         self.network.run(10)
         session = self.link(views).session
         assert session is not None
         self.assertEqual((session.id, len(other.sessions)), (3, 1))
+        self.assertEqual(self.link(views).last_end, lost.last_end, "it is still told")
 
     def test_what_is_rejected_and_what_roamed(self) -> None:
         """The states are counted, and the session's errors."""
@@ -369,10 +375,10 @@ class ReasonTests(SynchronousTestCase):
 
     def test_in_words(self) -> None:
         """Unknown ones stay numbers."""
-        texts = [reason_text(reason) for reason in (None, 1, 2, 3, 4, 99)]
-        self.assertEqual(texts[0], "")
+        texts = [reason_text(reason) for reason in (1, 2, 3, 4, 99)]
+        self.assertEqual(texts[0], "not a valid site EID-prefix")
         self.assertEqual(
-            texts[2:], ["authentication failure", "locator set not allowed", "other", "reason 99"]
+            texts[1:], ["authentication failure", "locator set not allowed", "other", "reason 99"]
         )
 
 

@@ -70,6 +70,7 @@ class HistoryTests(ViewsGround):
         self.assertAlmostEqual(changed.at, NOON + 21, delta=1)
         (gone,) = self.views.history(HistoryFilter(event="expired")).items
         self.assertEqual((gone.rlocs, gone.protocol), ((), "UDP"))
+        self.assertEqual((gone.remaining, changed.remaining), ((), ()))
         refused = self.views.history(HistoryFilter(event="rejected")).items[0]
         self.assertIn("no site", refused.rule)
         self.assertEqual(refused.event, HistoryEvent.REJECTED)
@@ -127,3 +128,23 @@ class HistoryTests(ViewsGround):
         """An empty page."""
         other = self.server(server_text(host="192.0.2.2"))
         self.assertEqual(MapServerViews(other).history(), Page((), 0, None))
+
+
+class MergedTests(ViewsGround):
+    """Mappings of several xTRs."""
+
+    def test_a_part_that_ends_leaves_the_others(self) -> None:
+        """And explain does not say that the EID-prefix ended."""
+        self.watched()
+        etrs = [
+            self.etr("10.1.9.0/24", host=host, server_options="merge = true")
+            for host in (ETR_ONE, ETR_TWO)
+        ]
+        self.network.run(5)
+        etrs[0].withdraw(eid_of("10.1.9.0/24"))
+        self.network.run(1)
+        line = self.views.history().items[0]
+        self.assertEqual((line.event, line.eid_prefix), (HistoryEvent.WITHDRAWN, "10.1.9.0/24"))
+        self.assertEqual((line.rlocs, line.remaining), ((), (ETR_TWO,)))
+        checks = [step.check for step in self.explained("10.1.0.0/16").steps]
+        self.assertNotIn("history", checks)

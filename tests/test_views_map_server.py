@@ -166,6 +166,24 @@ class SessionTests(ViewsGround):
         self.assertEqual(self._peers(established=False), [])
         self.assertEqual(self._peers(since=NOON + 8), [ETR_TWO])
         self.assertEqual(self._peers(since=NOON + 8, site="campus"), [])
+        self.assertEqual(self._peers(troubled=True), [ETR_ONE], "it has a rejection")
+        self.assertEqual(self._peers(troubled=False), [ETR_TWO])
+
+    def test_a_peer_that_does_not_read_is_trouble(self) -> None:
+        """For as long as it does not."""
+        session = self.map_server.sessions[1]
+        session.output_paused(self.network.seconds())
+        self.assertEqual(self._peers(troubled=True), [ETR_ONE, ETR_TWO])
+        session.output_resumed()
+        self.assertEqual(self._peers(troubled=True), [ETR_ONE])
+
+    def test_the_key_that_was_used_last(self) -> None:
+        """Also when another one is used from now on."""
+        both = site("branch", "10.2.0.0/16", secrets=("other", "newer"))
+        self.reload(self.map_server, site("campus"), both)
+        self.network.run(5)
+        keys = [one.key for one in self.views.sessions().items]
+        self.assertEqual(keys, ["ID 0, hmac-sha-256-128"] * 2)
 
     def test_page_by_page(self) -> None:
         """Also where one is gone that a cursor names."""
@@ -210,7 +228,7 @@ class SiteTests(ViewsGround):
         one = self.views.site("campus")
         assert one is not None
         self.assertEqual((one.xtrs, one.sessions, one.registrations, one.prefixes), (1, 1, 2, 3))
-        self.assertEqual(one.keys, ("0 HMAC-SHA-256-128",))
+        self.assertEqual(one.keys, ("ID 0, hmac-sha-256-128",))
         self.assertIn("198.51.100.0/24", one.allowed_rlocs)
         found = [(p.instance_id, p.eid_prefix, p.up, p.registrations) for p in one.eid_prefixes]
         expected = [(0, "10.1.0.0/16", "no", 2), (0, "10.1.1.0/24", "yes#", 1)]

@@ -29,6 +29,7 @@ class RegistrationViewTests(ViewsGround):
         self.assertEqual((one.last_registered_by, one.expires_in), (session.peer, None))
         self.assertAlmostEqual(one.since, NOON, delta=1)
         self.assertEqual((part.state, part.session), ("session", session.id))
+        self.assertEqual(part.key, "ID 0, hmac-sha-256-128")
         self.assertEqual((part.xtr_id, part.site_id), (XTR_ONE, "1"))
         self.assertIn("proxy-reply", part.flags)
         self.assertEqual([each.rloc for each in part.record.locators], [ETR_ONE])
@@ -42,6 +43,7 @@ class RegistrationViewTests(ViewsGround):
         one = self.registration("10.1.1.0/24")
         self.assertEqual((one.transport, one.reliable), ("UDP", False))
         self.assertEqual((one.parts[0].state, one.parts[0].session), ("UDP", None))
+        self.assertEqual(one.parts[0].key, "ID 0, hmac-sha-256-128")
         assert one.expires_in is not None
         self.assertTrue(100 < one.expires_in <= 180)
 
@@ -58,6 +60,7 @@ class RegistrationViewTests(ViewsGround):
         self.assertEqual((one.reliable, one.transport), (False, "TCP"))
         self.assertTrue(one.parts[0].state.startswith("session lost"))
         self.assertIsNone(one.parts[0].session)
+        self.assertEqual(one.parts[0].key, "ID 0, hmac-sha-256-128")
         assert one.expires_in is not None
         self.assertAlmostEqual(one.expires_in, 150, delta=2)
 
@@ -205,7 +208,7 @@ class FilterTests(ViewsGround):
 
     def test_large_records_make_short_pages(self) -> None:
         """None is left out for that."""
-        self.patch(registrations, "MAX_OCTETS", 30)
+        self.patch(registrations, "MAX_OCTETS", 62)
         page = self.views.registrations()
         self.assertEqual(len(page.items), 2)
         found = pages_of(lambda at: self.views.registrations(None, at))

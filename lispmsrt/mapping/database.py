@@ -66,6 +66,7 @@ class Lease:
         "deadline",
         "held",
         "is_live",
+        "key",
         "path",
         "source",
         "transport",
@@ -90,6 +91,8 @@ class Lease:
         "whether a session stands behind it"
         self.path = path
         "None on sessions"
+        self.key: Key | None = path.key if path is not None else None
+        "that the newest message which was accepted was made with; None where that is not known"
         self.deadline: float | None = None
         "monotonic seconds; set when the session is lost"
         self.uses_ttl = False

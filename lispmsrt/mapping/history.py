@@ -24,6 +24,9 @@ MAX_LINES = 10_000
 """
 
 
+_new = tuple.__new__
+
+
 class HistoryLine(NamedTuple):
     """What became of one xTR's part of a mapping."""
 
@@ -38,9 +41,11 @@ class HistoryLine(NamedTuple):
     lease: Lease
     "by which it came, or was ended; where nobody ended it, by which it was held"
     record: bytes | None
-    "of the part that came or went"
+    "of the part that came; None where one ended"
     source: str
     "address and port then: over UDP they may change"
+    remaining: bytes | None = None
+    "where a part ended: what the EID-prefix still has of others, None where it is gone"
 
 
 class _Run(NamedTuple):
@@ -92,16 +97,17 @@ class History:
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Take in changes of the mapping database: one, or new registrations of one session."""
-        number, after = len(changes), changes[0][4]
-        first = self.numbers.take(number)
-        if changes[0][3] is None and after is not None:
+        number, change, numbers = len(changes), changes[0], self.numbers
+        first = numbers.newest + 1
+        numbers.newest += number
+        after = change[4]
+        if change[3] is None and after is not None:
             # Its lease by now: another session of the xTR may hold all of it later.
             lease = after.lease
-            # Half of what _Run(...) costs.
-            run = tuple.__new__(_Run, (first, self._clock(), changes, lease, lease.source))
-            self._entries.append(run)
+            # Half of what _Run(...) costs, and of asking the clock what the registration knows.
+            self._entries.append(_new(_Run, (first, after.since, changes, lease, lease.source)))
         else:
-            self._entries.append(self._line(first, changes[0]))
+            self._entries.append(self._line(first, change))
         self._kept += number
         if self._kept > self._limit:
             self._drop()
@@ -130,11 +136,13 @@ class History:
             part = parts[-1]
             is_new = len(parts) > len(parts_of(before))
             event, lease = "registered" if is_new else "changed", part.lease
+            record, remaining = part.record, None
         else:
-            part = _gone(before, after)
-            event, lease = why.value, by or part.lease
+            # Not the record that went, too: a line keeps one at most.
+            event, lease = why.value, by or _gone(before, after).lease
+            record, remaining = None, after.record if after is not None else None
         return HistoryLine(
-            number, self._clock(), event, table, key, lease, part.record, lease.source
+            number, self._clock(), event, table, key, lease, record, lease.source, remaining
         )
 
     def _drop(self) -> None:

@@ -17,7 +17,7 @@ from lispmsrt.mapping.policy import MAX_RECORD, site_of
 from lispmsrt.mapping.publisher import eid_of_key
 from lispmsrt.mapping.sites import Site, SitePrefix, Sites
 from lispmsrt.mapping.verdicts import Identity, Verdict
-from lispmsrt.wire.authentication import AlgorithmId
+from lispmsrt.wire.authentication import algorithm_name
 from lispmsrt.wire.map_register import MapRegisterSpan
 from lispmsrt.wire.record_walk import UNSUPPORTED_EID, RecordSpan
 
@@ -164,11 +164,7 @@ def _more_specific(prefix: SitePrefix) -> str:
 
 
 def _no_key(key_id: int, algorithm_id: int, site: str) -> str:
-    try:
-        algorithm = AlgorithmId(algorithm_id).name.replace("_", "-")
-    except ValueError:
-        algorithm = f"algorithm {algorithm_id}"
-    return f"no key with ID {key_id} and {algorithm} in site {site}"
+    return f"no key with ID {key_id} and {algorithm_name(algorithm_id)} in site {site}"
 
 
 def _wrong_mac(key_id: int, site: str) -> str:

@@ -125,6 +125,7 @@ class Registrar:
         if refused is not None:
             return self._refuse(lease, record, refused, now)
         self.accepted += 1
+        lease.key = identity.key
         self._remember_likeness(lease, identity, data, start, end, register)
         return ACCEPTED
 
@@ -312,6 +313,7 @@ class Registrar:
             lease = Lease(xtr, "UDP", source, is_live=False)
         lease.source = source
         lease.path = path
+        lease.key = path.key if path is not None else None
         deadline = now + self._soft_state.lasts(word, span[1])
         refused = self._enter(lease, data, span, word, now, deadline)
         if lease.held:
@@ -343,6 +345,7 @@ class Registrar:
         Returns the lease that the session goes on with.
         """
         successor = Lease(lease.xtr, lease.transport, lease.source, is_live=True)
+        successor.key = lease.key
         self.lose(lease, now)
         return successor
 

@@ -6,6 +6,7 @@ and a sentence is made when somebody reads it.
 
 from __future__ import annotations
 
+import heapq
 import ipaddress
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -197,11 +198,12 @@ class Rejections:
             if is_about is None or is_about(kept.instance_id, kept.afi, kept.key):
                 yield kept.read()
 
-    def groups(self) -> list[RejectionGroup]:
-        """Return what is counted together, in the order of its first rejection."""
+    def groups(self, limit: int = MAX_GROUPS) -> list[RejectionGroup]:
+        """Return what is counted together, the rule that was broken last first; so many at most."""
+        latest = heapq.nlargest(limit, self._groups.values(), key=lambda group: group.last.number)
         return [
             RejectionGroup(*group.last.refusal[:3], group.count, group.last.read())
-            for group in self._groups.values()
+            for group in latest
         ]
 
 

@@ -52,7 +52,7 @@ class RlocPrefix:
     @classmethod
     def from_text(cls, text: str) -> RlocPrefix:
         """Parse ``192.0.2.0/24`` or the like."""
-        _instance_id, afi, length, key = eid_key(EidPrefix.from_text(text))
+        _instance_id, afi, length, key = eid_key(EidPrefix.from_text(text, called="RLOC-prefix"))
         return cls(afi, length, key)
 
     def covers(self, address: Address) -> bool:

@@ -11,6 +11,7 @@ from lispmsrt.control.arming import Armory
 from lispmsrt.mapping.database import Xtr
 from lispmsrt.mapping.interfaces import Replaceable
 from lispmsrt.mapping.rejections import ANNOUNCED_EVERY, Rejection
+from lispmsrt.services.sparse_lines import more_text
 from lispmsrt.session.map_server import MapServerSession
 
 __all__ = ["Admission", "Refusals", "RejectionLog", "identity_of"]
@@ -86,12 +87,13 @@ class Refusals:
         # Oldest first, so that _may_speak finds what it can forget.
         self._latest.pop(address, None)
         self._latest[address] = now
+        unsaid = self._unsaid.pop(address, 0)
         self._log.info(
-            "{transport} connection from {address} refused: no Map-Register has armed it"
-            " ({unsaid} more since the last line)",
+            "{transport} connection from {address} refused: no Map-Register has armed it{more}",
             transport=transport,
             address=address,
-            unsaid=self._unsaid.pop(address, 0),
+            unsaid=unsaid,
+            more=more_text(unsaid),
         )
 
     def _may_speak(self, address: str, now: float) -> bool:
@@ -141,12 +143,13 @@ class RejectionLog:
         }
         self._log.info(
             "rejected {eid} in instance {instance_id} of {whose}{peer} over {transport}: {rule}"
-            " ({unsaid} more since the last line)",
+            "{more}",
             eid=rejection.eid or "an EID that can't be read",
             instance_id=rejection.instance_id,
             whose=whose,
             rule=rejection.rule,
             reason=rejection.verdict.name,
             unsaid=unsaid,
+            more=more_text(unsaid),
             **fields,
         )

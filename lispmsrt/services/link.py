@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lispmsrt.clock import Alarm
-from lispmsrt.config import EtrConfig, EtrMapServerConfig, SocketAddress, membership_families
+from lispmsrt.config import EtrConfig, EtrMapServerConfig, membership_families
 from lispmsrt.control.etr import EtrControl
 from lispmsrt.identity import EtrIdentity
 from lispmsrt.mapping.credentials import Credentials
@@ -24,17 +24,18 @@ from lispmsrt.mapping.learnt_members import LearntMembers
 from lispmsrt.protocols import SessionProtocol
 from lispmsrt.services.backoff import Backoff
 from lispmsrt.services.connector import Connector, Transport
+from lispmsrt.services.sparse_lines import SparseLines, more_text
 from lispmsrt.session.base import CloseReason, SessionState
 from lispmsrt.session.etr import EtrSession
-from lispmsrt.sockets import apply_tcp_options
+from lispmsrt.sockets import apply_tcp_options, end_text
 from lispmsrt.transports.interfaces import ISpeaksFirst
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.authentication import Key
 from lispmsrt.wire.records import MappingRecord
 from lispmsrt.wire.reliable_transport import (
     MappingNotification,
-    RejectReason,
     decode_eid_wire_form,
+    reason_text,
 )
 
 __all__ = ["EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
@@ -50,9 +51,7 @@ class RegistrationRejected(Exception):  # noqa: N818
     """
 
     def __init__(self, eid: EidPrefix, reason: int) -> None:
-        known = reason in RejectReason.__members__.values()
-        text = RejectReason(reason).name.replace("_", " ").lower() if known else f"reason {reason}"
-        super().__init__(f"{eid}: {text}")
+        super().__init__(f"{eid}: {reason_text(reason)}")
         self.eid = eid
         self.reason = reason
 
@@ -125,6 +124,8 @@ class MapServerLink:
         self.session: EtrSession | None = None
         self.protocol: SessionProtocol | None = None
         "that of the session"
+        self.last_end: tuple[float, str] | None = None
+        "when a session that was established ended last, in monotonic seconds, and why"
         self.ended: Counter[str] = Counter()
         "what sessions counted that have ended"
         self._listener = listener
@@ -137,6 +138,7 @@ class MapServerLink:
         self._tcp = etr.tcp.options()
         self._registering: dict[bytes, list[Deferred[None]]] = {}
         self._withdrawing: dict[bytes, list[Deferred[None]]] = {}
+        self._rejections = SparseLines()
         self._taken_over: list[bytes] = []
         self._say_taken_over = Alarm(clock, self._log_taken_over)
         self._closed: Deferred[None] | None = None
@@ -218,6 +220,15 @@ class MapServerLink:
     def rejected(self, eid: bytes, reason: int) -> None:
         """A registration is refused."""
         eid_prefix = decode_eid_wire_form(eid)
+        unsaid = self._rejections.due(reason, self._clock.seconds())
+        if unsaid is not None:
+            self._log.info(
+                "Map-Server {peer} rejects {eid}: {reason}{more}",
+                peer=self.name,
+                eid=eid_prefix,
+                reason=reason_text(reason),
+                more=more_text(unsaid),
+            )
         for answer in self._registering.pop(eid, ()):
             answer.errback(RegistrationRejected(eid_prefix, reason))
         with self._listening():
@@ -289,8 +300,8 @@ class MapServerLink:
             members=self.members,
             id=self._next_session_id(),
             transport=transport.name,
-            peer=_address_text(stream.getPeer()),
-            local=_address_text(stream.getHost()),
+            peer=end_text(stream.getPeer()),
+            local=end_text(stream.getHost()),
         )
 
     def _session_began(self, protocol: SessionProtocol, transport: Transport) -> None:
@@ -329,6 +340,7 @@ class MapServerLink:
         self.connector.session_closed(why, has_served=session.has_served)
         self._wake()
         if had_refresh:
+            self.last_end = (self._clock.seconds(), why)
             with self._listening():
                 self._listener.session_down(self.name, reason)
         if self._closed is not None:
@@ -383,7 +395,3 @@ def _forget(answer: Deferred[None], eid: bytes, waiting: dict[bytes, list[Deferr
         answers.remove(answer)
         if not answers:
             del waiting[eid]
-
-
-def _address_text(address: Any) -> str:
-    return str(SocketAddress(str(address.host), int(address.port)))

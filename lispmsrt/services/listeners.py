@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from lispmsrt.config import transport_name
 from lispmsrt.services.listening import ListenError, endpoint_from, stop_listening
 from lispmsrt.services.snapshots import ListenerSnapshot
-from lispmsrt.sockets import TcpOptions, apply_minimum_ttl
+from lispmsrt.sockets import TcpOptions, apply_minimum_ttl, end_text
 from lispmsrt.transports.interfaces import TransportUnavailable
 
 __all__ = ["Listeners"]
@@ -44,7 +44,7 @@ class Listeners:
         """Return how every endpoint stands; ``sessions`` counts those of each endpoint string."""
         opened = (
             ListenerSnapshot(
-                text, transport_name(text), _shown(port.getHost()), sessions=sessions.get(text, 0)
+                text, transport_name(text), _shown(port), sessions=sessions.get(text, 0)
             )
             for text, port in self._ports.items()
         )
@@ -91,8 +91,6 @@ class Listeners:
         self._log.warn("{reason}; going on without", reason=reason)
 
 
-def _shown(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(address)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _shown(port: IListeningPort) -> str:
+    address = port.getHost()
+    return end_text(address) or str(address)

@@ -25,7 +25,6 @@ from lispmsrt.config import (
     MapResolverConfig,
     MapServerConfig,
     SiteConfig,
-    SocketAddress,
     make_sites,
     transport_name,
 )
@@ -43,7 +42,7 @@ from lispmsrt.services.session_book import SessionBook
 from lispmsrt.services.snapshots import MapServerSnapshot
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
-from lispmsrt.sockets import apply_tcp_options, pack_address
+from lispmsrt.sockets import apply_tcp_options, end_text, pack_address, plain_host
 from lispmsrt.transports.interfaces import IAdmission
 from lispmsrt.transports.tls.identity import certificate_names
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
@@ -144,7 +143,7 @@ class MapServer(Service):
 
     @property
     def session_protocols(self) -> dict[MapServerSession, SessionProtocol]:
-        """The sessions that are up, with the protocols that connect them."""
+        """The sessions that are up, with the protocols that connect them; to be read only."""
         return self._book.sessions
 
     @property
@@ -235,7 +234,7 @@ class MapServer(Service):
         if self.armory.admits(pack_address(host) or b"", self._clock.seconds()):
             return True
         self.armory.counters["connections refused"] += 1
-        self._refusals.note(host, transport)
+        self._refusals.note(plain_host(host), transport)
         return False
 
     def accept(self, peer: Any, description: str) -> Protocol:
@@ -248,7 +247,7 @@ class MapServer(Service):
         # transport still had in its hands when the service stopped is nobody's.
         claim = self.armory.accept(address or b"", self._clock.seconds()) if self.running else None
         if claim is None:
-            self._refusals.note(str(getattr(peer, "host", peer)), transport)
+            self._refusals.note(plain_host(str(getattr(peer, "host", peer))), transport)
             return RefusalProtocol()
         return SessionProtocol(
             lambda protocol: self._make_session(protocol, claim, transport, peer),
@@ -268,14 +267,14 @@ class MapServer(Service):
             news=self.mapping.publisher,
             claim=claim,
             transport=transport,
-            peer=_text(peer),
+            peer=end_text(peer),
             limits=self._limits,
             wake=protocol.wake,
             now=self._clock.seconds(),
             proven=certificate_names(protocol.transport),
             members=self.mapping.members,
             id=self._book.next_id(),
-            local=_text(getattr(protocol.transport, "getHost", lambda: None)()),
+            local=end_text(getattr(protocol.transport, "getHost", lambda: None)()),
         )
 
     def _session_closed(self, protocol: SessionProtocol) -> None:
@@ -328,9 +327,3 @@ class MapServer(Service):
         """Ask every ETR with a session to register again."""
         for session in self.sessions:
             session.refresh(refresh)
-
-
-def _text(address: Any) -> str:
-    """Return address and port of an end, for people; empty where there are none."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    return str(SocketAddress(host=host, port=port)) if host and port is not None else ""

@@ -4,7 +4,7 @@ that the management endpoint does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 
@@ -62,11 +62,15 @@ class Operations:
         map_server: MapServer | None,
         etr: Etr | None,
         reload: Callable[[], Deferred[None] | None] | None = None,
+        needs_restart: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """``reload`` reads the configuration file again; ConfigError leaves everything as it is."""
+        """``reload`` reads the configuration file again; ConfigError leaves everything as it is.
+        ``needs_restart`` returns the sections of that file that differ from what runs.
+        """
         self._map_server = map_server
         self._etr = etr
         self._reload = reload
+        self._needs_restart = needs_restart
         self._waiting = 0
 
     # Sessions
@@ -118,7 +122,12 @@ class Operations:
             raise NothingToReloadError(_why_nothing(self._map_server, self._etr))
         await maybeDeferred(self._reload)
         sites = len(self._map_server.registrar.sites.by_name())
-        return f"sites and keys of the Map-Server: {sites} site{'' if sites == 1 else 's'}"
+        what = f"sites and keys of the Map-Server: {sites} site{'' if sites == 1 else 's'}"
+        changed = [f"[{name}]" for name in self._needs_restart()]
+        if changed:
+            has = "has changed too and needs" if len(changed) == 1 else "have changed too and need"
+            what = f"{what}; {' and '.join(changed)} {has} a restart"
+        return what
 
     def reload(self) -> Deferred[str]:
         """Read the configuration file again; fires with what was reloaded, in words, when every

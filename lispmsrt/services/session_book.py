@@ -32,6 +32,10 @@ class SessionBook:
     def __init__(self) -> None:
         self.protocols: dict[SessionProtocol, str] = {}
         "to the endpoint string that it came by"
+        self.sessions: dict[MapServerSession, SessionProtocol] = {}
+        "those that are up, bound to an xTR or not, in the order in which they came up"
+        self._by_peer: dict[tuple[str, str], MapServerSession] = {}
+        "address and port, and transport"
         self.ended: Counter[str] = Counter()
         "what the sessions that have ended had counted, together"
         self.endings: Counter[str] = Counter()
@@ -47,25 +51,17 @@ class SessionBook:
         """Return a number for a session that no other one has had."""
         return next(self._ids)
 
-    @property
-    def sessions(self) -> dict[MapServerSession, SessionProtocol]:
-        """The sessions that are up, bound to an xTR or not."""
-        return {
-            protocol.session: protocol
-            for protocol in self.protocols
-            if isinstance(protocol.session, MapServerSession)
-        }
-
     def find(self, peer: str, transport: str) -> MapServerSession | None:
-        """Return the session from an address and port over a transport; takes a ms for 10,000."""
-        for session in self.sessions:
-            if session.peer == peer and session.transport == transport:
-                return session
-        return None
+        """Return the session from an address and port over a transport."""
+        return self._by_peer.get((peer, transport))
 
     def began(self, protocol: SessionProtocol, description: str) -> None:
         """A connection has come up."""
         self.protocols[protocol] = description
+        session = protocol.session
+        if isinstance(session, MapServerSession):
+            self.sessions[session] = protocol
+            self._by_peer[session.peer, session.transport] = session
 
     def closed(self, protocol: SessionProtocol) -> None:
         """A connection is gone, and its session with it."""
@@ -73,6 +69,9 @@ class SessionBook:
         session = protocol.session
         if not isinstance(session, MapServerSession):
             return
+        self.sessions.pop(session, None)
+        if self._by_peer.get((session.peer, session.transport)) is session:
+            del self._by_peer[session.peer, session.transport]
         self.ended.update(session.counters)
         reason = session.close_reason.value if session.close_reason else ""
         self.endings[reason] += 1

@@ -68,6 +68,7 @@ class EtrViews:
     def _link_view(self, link: MapServerLink) -> MapServerLinkView:
         snapshot = link.connector.snapshot()
         last = link.control.last_notify
+        ended, why = link.last_end or (None, "")
         counts = link.registrations.listing.states
         return MapServerLinkView(
             map_server=link.name,
@@ -83,6 +84,8 @@ class EtrViews:
             last_map_notify=None if last is None else self._times.wall(last),
             states={STATES[state].value: counts[state] for state in EtrState},
             key=key_text(link.key),
+            last_end=None if ended is None else self._times.wall(ended),
+            last_end_reason=why,
         )
 
 

@@ -21,12 +21,12 @@ from lispmsrt.views.records import view_of
 from lispmsrt.views.values import EtrMappingState, EtrMappingView, MappingFilter, Page
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
 from lispmsrt.wire.reliable_transport import (
-    RejectReason,
     decode_eid_wire_form,
     eid_wire_form,
+    reason_text,
 )
 
-__all__ = ["MAX_COVERING", "MAX_SCANNED", "STATES", "MappingSearch", "reason_text"]
+__all__ = ["MAX_COVERING", "MAX_SCANNED", "STATES", "MappingSearch"]
 
 MAX_SCANNED = 5000
 """Mappings that one call looks at: some 5 ms where it has to look into each."""
@@ -43,13 +43,6 @@ STATES = {
     EtrState.ACK_WAIT: EtrMappingState.ACK_WAIT,
     EtrState.REJECTED: EtrMappingState.REJECTED,
     EtrState.ROAMED: EtrMappingState.ROAMED,
-}
-
-_REASONS = {
-    RejectReason.NOT_A_VALID_SITE_EID_PREFIX: "not a valid site EID-prefix",
-    RejectReason.AUTHENTICATION_FAILURE: "authentication failure",
-    RejectReason.LOCATOR_SET_NOT_ALLOWED: "locator set not allowed",
-    RejectReason.OTHER: "other",
 }
 
 _AFIS = (Afi.IPV4, Afi.IPV6, Afi.MAC, Afi.NAME)
@@ -256,23 +249,16 @@ class _Sought:
         return not apart >> self._width - min(length, self._length)
 
 
-def reason_text(reason: int | None) -> str:
-    """Return the reason of a Registration Rejection in words; nothing for none."""
-    if reason is None:
-        return ""
-    known = reason in RejectReason.__members__.values()
-    return _REASONS[RejectReason(reason)] if known else f"reason {reason}"
-
-
 def _view(link: MapServerLink, entry: EtrRegistration) -> EtrMappingView:
     eid = decode_eid_wire_form(entry.eid)
     text = prefix_text(eid)
+    is_rejected = entry.state is EtrState.REJECTED
     return EtrMappingView(
         eid_prefix=text,
         instance_id=eid.instance_id,
         map_server=link.name,
         state=STATES[entry.state],
-        reason=reason_text(entry.reason) if entry.state is EtrState.REJECTED else "",
+        reason=reason_text(entry.reason) if is_rejected and entry.reason is not None else "",
         over_udp=entry.over_udp,
         record=view_of(entry.record, text, eid.instance_id),
     )

@@ -8,7 +8,7 @@ from itertools import islice
 from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.link import MapServerLink
-from lispmsrt.views.naming import afi_text, site_id_text, xtr_id_text
+from lispmsrt.views.naming import afi_text, key_text, site_id_text, xtr_id_text
 from lispmsrt.views.session_errors import session_errors
 from lispmsrt.views.sessions import MAX_USES
 from lispmsrt.views.times import Times
@@ -46,6 +46,7 @@ def etr_session_view(etr: Etr, link: MapServerLink, times: Times) -> SessionView
         errors=session_errors(counters),
         uses=tuple(islice(_uses(link), MAX_USES)),
         counters=dict(sorted((+counters).items())),
+        key=key_text(link.key),
     )
 
 

@@ -10,7 +10,7 @@ from lispmsrt.services.map_server import MapServer
 from lispmsrt.views.ages import ago, lasting
 from lispmsrt.views.eids import Eids
 from lispmsrt.views.findings import Findings
-from lispmsrt.views.naming import eid_text, site_prefix_text
+from lispmsrt.views.naming import counted, eid_text, site_prefix_text
 from lispmsrt.views.past import Past
 from lispmsrt.views.tally import Tallies
 from lispmsrt.wire.addresses import Address, EidPrefix
@@ -64,8 +64,10 @@ class ExplainedRegistrations:
         """Tell what else the site has registered, if anything."""
         tally = self._tallies.of_site(site)
         if tally.xtrs:
-            text = f"{tally.xtrs} xTRs of site {site} have {tally.registrations} registrations"
-            findings.note("xTRs of the site", f"{text} and {tally.sessions} sessions")
+            xtrs, has = counted(tally.xtrs, "xTR"), "has" if tally.xtrs == 1 else "have"
+            text = f"{xtrs} of site {site} {has} {counted(tally.registrations, 'registration')}"
+            text = f"{text} and {counted(tally.sessions, 'session')}"
+            findings.note("xTRs of the site", text)
         else:
             text = f"no xTR of site {site} has anything registered"
             findings.note("xTRs of the site", text)
@@ -94,9 +96,9 @@ class ExplainedRegistrations:
             text = f"{text}; its session was lost, and it ends in {lasting(left)}"
             findings.note("registration", f"{text} unless it is confirmed")
             findings.remedy(
-                f"Look why the session with {lease.source} ended (lispmsrt show history, the"
-                " log), and whether the ETR can reach this Map-Server by UDP port 4342, which"
-                " it needs to be let in again."
+                f"Look in the log why the session with {lease.source} ended (lispmsrt show"
+                " statistics --group session-endings has all of them counted), and whether the ETR"
+                " can reach this Map-Server by UDP port 4342, which it needs to be let in again."
             )
         elif left < _FADING:
             text = f"{text}; its Map-Registers stay away, and it ends in {lasting(left)}"
@@ -113,9 +115,12 @@ class ExplainedRegistrations:
         hit = found.hit
         assert hit is not None
         if found.more_specifics:
-            count = len(found.more_specifics)
-            text = f"{count} more specific EID-prefixes are registered inside what the answer is"
-            findings.note("more specifics", f"{text} about; they go with it")
+            inside = counted(len(found.more_specifics), "more specific EID-prefix", "es")
+            is_one = len(found.more_specifics) == 1
+            text = f"{inside} {'is' if is_one else 'are'} registered inside what the answer is"
+            findings.note(
+                "more specifics", f"{text} about; {'it goes' if is_one else 'they go'} with it"
+            )
         if not isinstance(eid.address, Address):
             return
         instance_id, afi, length, key = eid_key(eid)

@@ -8,7 +8,6 @@ from typing import TypeVar
 from lispmsrt.mapping.history import History, HistoryLine
 from lispmsrt.mapping.rejections import Rejection, Rejections
 from lispmsrt.mapping.sites import eid_key
-from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.views.cursors import at_most, number_from
 from lispmsrt.views.naming import eid_text, xtr_id_text
 from lispmsrt.views.records import view_of
@@ -23,30 +22,27 @@ from lispmsrt.views.values import (
     RejectionView,
 )
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
+from lispmsrt.wire.reliable_transport import reason_text
 
-__all__ = ["MAX_LOOKED_AT", "TAKEN_OUT", "HistoryPages", "reason_text"]
+__all__ = ["MAX_LOOKED_AT", "TAKEN_OUT", "HistoryPages"]
 
 MAX_LOOKED_AT = 5_000
 """Lines that are looked at for one page: some 5 ms, where a filter leaves few of them."""
 
+_FOR_REJECTION, _FOR_ITEM = 4, 4
+"""How many more lines could be looked at while the sentence of a rejection is made, and while what
+is asked for is made an item.
+"""
+
+MAX_GROUPS = 1_000
+"""Groups of rejections that are told, each of which takes some 25 us: anybody can be refused for
+every site that is configured.
+"""
+
 TAKEN_OUT = "what its session registered there last was refused, so nothing is left of it"
 """Why a mapping is gone where its own session made the mistake."""
 
-_REASONS = {
-    Verdict.NOT_A_VALID_SITE_EID_PREFIX: "not a valid site EID-prefix",
-    Verdict.AUTHENTICATION_FAILURE: "authentication failure",
-    Verdict.LOCATOR_SET_NOT_ALLOWED: "locator set not allowed",
-    Verdict.OTHER: "other",
-}
-
-_HAS_RLOCS = ("registered", "changed")
-
 _T = TypeVar("_T", HistoryView, RejectionView)
-
-
-def reason_text(verdict: Verdict) -> str:
-    """Return the reason of a Registration Rejection."""
-    return _REASONS.get(verdict, verdict.name)
 
 
 class _Matches:
@@ -109,7 +105,7 @@ class HistoryPages:
 
     def groups(self) -> tuple[RejectionGroupView, ...]:
         """Return what was refused by which rule, the rule that was broken last first."""
-        groups = sorted(self._rejections.groups(), key=lambda group: -group.last.number)
+        groups = self._rejections.groups(MAX_GROUPS)
         return tuple(
             RejectionGroupView(
                 reason_text(group.verdict),
@@ -174,40 +170,39 @@ class HistoryPages:
         view: Callable[..., _T],
     ) -> Page[_T]:
         matches = _Matches(asked, self._times)
-        limit, last = at_most(limit), 0
+        limit, last, left = at_most(limit), 0, MAX_LOOKED_AT
         items: list[_T] = []
-        for looked_at, line in enumerate(lines):
+        for line in lines:
             if asked.after is not None and line.number <= asked.after:
                 break
-            if looked_at >= MAX_LOOKED_AT:
+            if left <= 0:
                 return Page(tuple(items), None, str(last))
+            left -= 1 + _FOR_REJECTION * isinstance(line, Rejection)
             if matches.line(line):
                 if len(items) >= limit:
                     return Page(tuple(items), None, str(last))
                 items.append(view(line))
+                left -= _FOR_ITEM
             last = line.number
         return Page(tuple(items), None if cursor else len(items), None)
 
     def _view(self, line: HistoryLine | Rejection) -> HistoryView:
         if isinstance(line, Rejection):
             return self._view_of_rejection(line)
-        lease, eid_prefix = line.lease, eid_text(line.table, line.key)
-        rlocs: tuple[str, ...] = ()
-        if line.record is not None and line.event in _HAS_RLOCS:
-            record = view_of(line.record, eid_prefix, line.table.instance_id)
-            rlocs = tuple([locator.rloc for locator in record.locators])
+        lease = line.lease
         return HistoryView(
             number=line.number,
             at=self._times.wall(line.at),
             event=HistoryEvent(line.event),
-            eid_prefix=eid_prefix,
+            eid_prefix=eid_text(line.table, line.key),
             instance_id=line.table.instance_id,
             protocol=lease.transport,
             site=lease.xtr.site,
             xtr_id=xtr_id_text(lease.ids),
             source=line.source,
-            rlocs=rlocs,
+            rlocs=_rlocs(line.record),
             rule=TAKEN_OUT if line.event == "rejected" else "",
+            remaining=_rlocs(line.remaining),
         )
 
     def _view_of_rejection(self, one: Rejection) -> HistoryView:
@@ -223,7 +218,15 @@ class HistoryPages:
             source=one.source,
             rlocs=(),
             rule=one.rule,
+            remaining=(),
         )
+
+
+def _rlocs(record: bytes | None) -> tuple[str, ...]:
+    """Return the RLOCs of a record in wire form; none of no record."""
+    if record is None:
+        return ()
+    return tuple([locator.rloc for locator in view_of(record, "", 0).locators])
 
 
 def _place_of(line: HistoryLine | Rejection) -> tuple[int, int] | None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
-from lispmsrt.mapping.database import EidTable, Endpoint
+from lispmsrt.mapping.database import EidTable, Endpoint, Lease
 from lispmsrt.mapping.eid_index import WIDTHS
 from lispmsrt.mapping.publisher import eid_of_key
 from lispmsrt.mapping.sites import RlocPrefix, SitePrefix
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
-from lispmsrt.wire.authentication import AlgorithmId, Key
+from lispmsrt.wire.authentication import Key, algorithm_name
 from lispmsrt.wire.map_register import RegisterFlag
 
 __all__ = [
     "afi_text",
-    "algorithm_text",
+    "counted",
     "eid_text",
     "endpoint_text",
     "flag_texts",
     "key_text",
+    "lease_key_text",
     "prefix_text",
     "rloc_prefix_text",
     "site_id_text",
@@ -27,13 +29,6 @@ __all__ = [
 ]
 
 _AFIS: dict[int, str] = {Afi.IPV4: "IPv4", Afi.IPV6: "IPv6", Afi.MAC: "MAC", Afi.NAME: "name"}
-
-_ALGORITHMS = {
-    AlgorithmId.NONE: "none",
-    AlgorithmId.HMAC_SHA_1_96: "HMAC-SHA-1-96",
-    AlgorithmId.HMAC_SHA_256_128: "HMAC-SHA-256-128",
-    AlgorithmId.HMAC_SHA256_128_HKDF_SHA256: "HMAC-SHA256-128+HKDF-SHA256",
-}
 
 _FLAGS = (
     (RegisterFlag.PROXY_REPLY, "proxy-reply"),
@@ -71,6 +66,8 @@ def rloc_prefix_text(prefix: RlocPrefix) -> str:
     return _text_of(prefix.afi, prefix.length, prefix.key)
 
 
+# Most registrations of a page are below the same few EID-prefixes of sites.
+@lru_cache(maxsize=4096)
 def _text_of(afi: int, length: int, key: int) -> str:
     width = WIDTHS.get(afi, length)
     packed = ((key ^ 1 << length) << width - length).to_bytes(width // 8, "big")
@@ -93,14 +90,20 @@ def site_id_text(ids: bytes) -> str:
     return str(int.from_bytes(ids[16:], "big")) if ids else ""
 
 
-def algorithm_text(algorithm_id: int) -> str:
-    """Return how an algorithm of authentication data is called (RFC 9301 §12.5)."""
-    return _ALGORITHMS.get(AlgorithmId(algorithm_id), f"algorithm {algorithm_id}")
-
-
 def key_text(key: Key) -> str:
     """Return key ID and algorithm; never the key."""
-    return f"{key.key_id} {algorithm_text(key.algorithm_id)}"
+    return f"ID {key.key_id}, {algorithm_name(key.algorithm_id)}"
+
+
+def lease_key_text(lease: Lease | None) -> str:
+    """Return which key an xTR used last; nothing where that is not known."""
+    key = lease.key if lease is not None else None
+    return key_text(key) if key is not None else ""
+
+
+def counted(count: int, singular: str, ending: str = "s") -> str:
+    """Return a number and what it counts; ``ending`` makes the plural."""
+    return f"{count} {singular}{'' if count == 1 else ending}"
 
 
 def flag_texts(flags: int) -> tuple[str, ...]:

@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from lispmsrt.services.etr import Etr
 from lispmsrt.services.link import MapServerLink
+from lispmsrt.services.map_resolver import MapResolverService
+from lispmsrt.services.map_server import MapServer
 from lispmsrt.session.base import SessionState
 from lispmsrt.version import VERSION
 from lispmsrt.views.etr import EtrViews
@@ -43,6 +46,20 @@ class NodeViews:
         self.map_resolver = map_resolver
         self._wall_clock = wall_clock
         self._began = wall_clock()
+
+    @classmethod
+    def of(
+        cls,
+        map_server: MapServer | None = None,
+        etr: Etr | None = None,
+        map_resolver: MapResolverService | None = None,
+    ) -> NodeViews:
+        """Return the views of these roles."""
+        return cls(
+            MapServerViews(map_server) if map_server is not None else None,
+            EtrViews(etr) if etr is not None else None,
+            MapResolverViews(map_resolver) if map_resolver is not None else None,
+        )
 
     def overview(self) -> OverviewView:
         """Return one look at everything. Where there is a Map-Server, the numbers are its own;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lispmsrt.services.map_server import MapServer
+from lispmsrt.sockets import end_text
 from lispmsrt.version import VERSION
 from lispmsrt.views.site_prefixes import SitePrefixes
 from lispmsrt.views.statistics import session_totals
@@ -107,9 +108,4 @@ class Overview:
 
 def control_listeners(addresses: Iterable[object]) -> tuple[ListenerView, ...]:
     """Return the UDP sockets of the control plane."""
-    return tuple(ListenerView("control", "UDP", _text(one), "", 0) for one in addresses)
-
-
-def _text(address: object) -> str:
-    host, port = getattr(address, "host", ""), getattr(address, "port", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return tuple(ListenerView("control", "UDP", end_text(one), "", 0) for one in addresses)

@@ -10,11 +10,12 @@ from lispmsrt.mapping.sites import eid_key
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.views.ages import ago
 from lispmsrt.views.findings import Findings
-from lispmsrt.views.history import TAKEN_OUT, HistoryPages, reason_text
+from lispmsrt.views.history import TAKEN_OUT, HistoryPages
 from lispmsrt.views.naming import eid_text
 from lispmsrt.views.registration_walk import is_inside
 from lispmsrt.views.times import Times
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
+from lispmsrt.wire.reliable_transport import reason_text
 
 __all__ = ["LATELY", "MAX_TOLD", "Past"]
 
@@ -62,7 +63,7 @@ class Past:
             is_longer = line.key.bit_length() - 1 > longer_than
             if not is_longer or not is_about(line.table.instance_id, line.table.afi, line.key):
                 continue
-            if line.event not in _ENDS:
+            if line.event not in _ENDS or line.remaining is not None:
                 return False  # what it is now, and part of something else
             findings.note("history", self._told(line))
             if advises and line.event in _ADVICE:

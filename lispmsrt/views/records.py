@@ -22,7 +22,7 @@ __all__ = ["UNREADABLE", "action_text", "is_usable", "record_view", "view_of"]
 UNREADABLE = "RLOCs that can't be read"
 """Stands for the locators of a record that is kept as it came and can't be taken apart."""
 
-_ACTIONS = {
+_ACTIONS: dict[int, str] = {
     Action.NO_ACTION: "no-action",
     Action.NATIVELY_FORWARD: "natively-forward",
     Action.SEND_MAP_REQUEST: "send-map-request",
@@ -34,7 +34,7 @@ _ACTIONS = {
 
 def action_text(action: int) -> str:
     """Return how the action of a record without locators is called (RFC 9301 §12.3)."""
-    return _ACTIONS[Action(action)] if action in set(Action) else f"action {action}"
+    return _ACTIONS.get(action) or f"action {action}"
 
 
 def view_of(data: bytes, eid_prefix: str, instance_id: int) -> RecordView:

@@ -11,6 +11,7 @@ from lispmsrt.views.naming import (
     afi_text,
     eid_text,
     flag_texts,
+    lease_key_text,
     site_id_text,
     site_prefix_text,
     xtr_id_text,
@@ -84,6 +85,7 @@ class RegistrationViews:
             expires_in=self._times.left_until(part.expires),
             flags=flag_texts(part.flags),
             record=view_of(part.record, eid_prefix, instance_id),
+            key=lease_key_text(lease),
         )
 
 

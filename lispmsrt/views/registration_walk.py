@@ -21,6 +21,11 @@ MAX_LOOKED_AT = 5_000
 few of them.
 """
 
+_LENGTHS_LIKE_ONE = 8
+"""Prefix lengths of which it takes as long to look for what covers an EID as for one registration
+to be looked at.
+"""
+
 _AT_ONCE = 256
 """Prefixes that are asked of the index at once."""
 
@@ -82,7 +87,7 @@ class Walk:
                     yield Entry(position, table, key, registration)
                 if self.left <= 0:
                     return
-            self.left -= 1
+            self.left -= 1 + (one.length // _LENGTHS_LIKE_ONE if one.with_covering else 0)
             if self.left <= 0 and at + 1 < len(self._ranges):
                 self.position = _between(one, self._ranges[at + 1])
                 return

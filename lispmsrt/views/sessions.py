@@ -13,7 +13,7 @@ from lispmsrt.services.map_server import MapServer
 from lispmsrt.session.base import SessionState
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.views.cursors import at_most, number_from
-from lispmsrt.views.naming import afi_text, site_id_text, xtr_id_text
+from lispmsrt.views.naming import afi_text, lease_key_text, site_id_text, xtr_id_text
 from lispmsrt.views.session_errors import session_errors
 from lispmsrt.views.times import Times
 from lispmsrt.views.values import Page, SessionFilter, SessionUseView, SessionView
@@ -110,6 +110,7 @@ class SessionPages:
             errors=session_errors(counters),
             uses=tuple(islice(self._uses(lease), MAX_USES)) if in_full and lease else (),
             counters=dict(sorted((+counters).items())) if in_full else {},
+            key=lease_key_text(lease),
         )
 
     def _uses(self, lease: Lease) -> Iterator[SessionUseView]:
@@ -138,7 +139,12 @@ def _matches(asked: SessionFilter, since: float | None, session: MapServerSessio
         and (asked.peer is None or _is_peer(session.peer, asked.peer))
         and (asked.established is None or is_established is asked.established)
         and (since is None or session.began >= since)
+        and (asked.troubled is None or _is_troubled(session) is asked.troubled)
     )
+
+
+def _is_troubled(session: MapServerSession) -> bool:
+    return session.is_paused or bool(session_errors(session.counters))
 
 
 def _is_peer(peer: str, text: str) -> bool:

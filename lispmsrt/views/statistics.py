@@ -18,6 +18,7 @@ from lispmsrt.services.map_resolver import MapResolverService
 from lispmsrt.services.map_server import MapServer
 from lispmsrt.views import meanings
 from lispmsrt.views.values import StatisticView
+from lispmsrt.wire.reliable_transport import reason_text
 
 __all__ = [
     "REJECTION_NAMES",
@@ -40,11 +41,8 @@ that whoever asks all the time takes no more of the reactor than a few hundredth
 
 _SESSIONS_PER_LIFETIME = 10_000
 
-REJECTION_NAMES = {
-    Verdict.NOT_A_VALID_SITE_EID_PREFIX: "not a valid site EID-prefix",
-    Verdict.AUTHENTICATION_FAILURE: "authentication failure",
-    Verdict.LOCATOR_SET_NOT_ALLOWED: "disallowed locators",
-    Verdict.OTHER: "other",
+REJECTION_NAMES: dict[Verdict, str] = {
+    verdict: reason_text(verdict) for verdict in Verdict if verdict is not Verdict.ACCEPTED
 }
 "What was refused, as a Registration Rejection has it."
 
@@ -122,13 +120,12 @@ def session_totals(
     """Return the sum of what the sessions of a Map-Server have counted, those too that have ended;
     of many sessions it may be half a second old. To be read only.
     """
-    sessions = server.sessions
-    known = _sums.get(server)
-    if known is not None and len(sessions) > _SUMMED_AT_ONCE and seconds() < known[0]:
+    many, known = len(server.session_protocols), _sums.get(server)
+    if known is not None and many > _SUMMED_AT_ONCE and seconds() < known[0]:
         return known[1]
     # Together, or what has just ended would be counted twice.
-    total = _sum([session.counters for session in sessions] + [server.ended])
-    lifetime = _SUM_LIFETIME * max(1.0, len(sessions) / _SESSIONS_PER_LIFETIME)
+    total = _sum([session.counters for session in server.sessions] + [server.ended])
+    lifetime = _SUM_LIFETIME * max(1.0, many / _SESSIONS_PER_LIFETIME)
     _sums[server] = (seconds() + lifetime, total)
     return total
 

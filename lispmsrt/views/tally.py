@@ -7,7 +7,7 @@ are many: streams and metrics must not add up.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lispmsrt.mapping.database import Xtr
 from lispmsrt.services.map_server import MapServer
@@ -30,12 +30,8 @@ class SiteTally:
     sessions: int = 0
     registrations: int = 0
     "each xTR's part of a merged one counts"
-    who: set[Xtr] = field(default_factory=set)
-
-    @property
-    def xtrs(self) -> int:
-        """How many xTRs have something registered."""
-        return len(self.who)
+    xtrs: int = 0
+    "that have something registered"
 
 
 @dataclass(slots=True)
@@ -79,6 +75,7 @@ class Tallies:
         sessions: Counter[str] = Counter()
         registrations: Counter[str] = Counter()
         established = reliable = 0
+        seen: set[Xtr] = set()
         for session in self._server.sessions:
             sessions[session.transport] += 1
             established += session.state is SessionState.ESTABLISHED
@@ -88,7 +85,10 @@ class Tallies:
             held = len(lease.held)
             site = sites[lease.xtr.site]
             site.registrations += held
-            site.who.add(lease.xtr)
+            # A set of its own for each of thousands of sites would take as long as all the rest.
+            if lease.xtr not in seen:
+                seen.add(lease.xtr)
+                site.xtrs += 1
             registrations[lease.transport] += held
             if lease.is_live:
                 reliable += held

@@ -52,8 +52,10 @@ class EidPrefix:
     """The wire form was LCAF type 2, and answers echo it. Instance ID 0 and none are the same."""
 
     @classmethod
-    def from_text(cls, text: str, instance_id: int = 0) -> EidPrefix:
-        """Parse ``address/length``, or ``name:`` and a name, which has no length."""
+    def from_text(cls, text: str, instance_id: int = 0, *, called: str = "EID-prefix") -> EidPrefix:
+        """Parse ``address/length``, or ``name:`` and a name, which has no length. ValueError calls
+        it as ``called`` says.
+        """
         if not 0 <= instance_id < 1 << 32:
             raise ValueError(f"instance ID {instance_id} does not fit 32 bits")
         if text.startswith("name:"):
@@ -61,12 +63,12 @@ class EidPrefix:
             return cls(instance_id, name, name.width)
         address_text, slash, length_text = text.partition("/")
         if not slash or not (length_text.isascii() and length_text.isdigit()):
-            raise ValueError(f"EID-prefix {text!r} is not of the form address/length")
+            raise ValueError(f"{called} {text!r} is not of the form address/length")
         address, length = Address.from_text(address_text), int(length_text)
         if length > address.width:
-            raise ValueError(f"EID-prefix {text!r} is longer than its {address.width}-bit address")
+            raise ValueError(f"{called} {text!r} is longer than its {address.width}-bit address")
         if _without_host_bits(address, length) != address:
-            raise ValueError(f"EID-prefix {text!r} has host bits set")
+            raise ValueError(f"{called} {text!r} has host bits set")
         return cls(instance_id, address, length)
 
     def __str__(self) -> str:

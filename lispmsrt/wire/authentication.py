@@ -12,11 +12,13 @@ import hmac
 from hmac import compare_digest
 
 __all__ = [
+    "ALGORITHM_NAMES",
     "AUTHENTICATION_OFFSET",
     "AlgorithmId",
     "Coverage",
     "Key",
     "Purpose",
+    "algorithm_name",
 ]
 
 AUTHENTICATION_OFFSET = 16
@@ -33,6 +35,21 @@ class AlgorithmId(enum.IntEnum):
     HMAC_SHA_1_96 = 1
     HMAC_SHA_256_128 = 2
     HMAC_SHA256_128_HKDF_SHA256 = 3
+
+
+ALGORITHM_NAMES = {
+    AlgorithmId.NONE: "none",
+    AlgorithmId.HMAC_SHA_1_96: "hmac-sha-1-96",
+    AlgorithmId.HMAC_SHA_256_128: "hmac-sha-256-128",
+    AlgorithmId.HMAC_SHA256_128_HKDF_SHA256: "hmac-sha256-128+hkdf-sha256",
+}
+"""As a configuration writes them."""
+
+
+def algorithm_name(algorithm_id: int) -> str:
+    """Return what a configuration calls an algorithm."""
+    known = algorithm_id in AlgorithmId.__members__.values()
+    return ALGORITHM_NAMES[AlgorithmId(algorithm_id)] if known else f"algorithm {algorithm_id}"
 
 
 class Purpose(enum.Enum):

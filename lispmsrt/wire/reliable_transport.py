@@ -81,6 +81,20 @@ class RejectReason(enum.IntEnum):
     OTHER = 4
 
 
+_REASONS = {
+    RejectReason.NOT_A_VALID_SITE_EID_PREFIX: "not a valid site EID-prefix",
+    RejectReason.AUTHENTICATION_FAILURE: "authentication failure",
+    RejectReason.LOCATOR_SET_NOT_ALLOWED: "locator set not allowed",
+    RejectReason.OTHER: "other",
+}
+
+
+def reason_text(reason: int) -> str:
+    """Return the reason of a Registration Rejection in words."""
+    known = reason in RejectReason.__members__.values()
+    return _REASONS[RejectReason(reason)] if known else f"reason {reason}"
+
+
 class RefreshScope(enum.IntEnum):
     """What a Registration Refresh asks for (§6.1.4)."""
 

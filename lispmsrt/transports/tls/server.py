@@ -23,6 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lispmsrt.sockets import plain_host
 from lispmsrt.transports.gate import Gate, Reset
 from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes
 from lispmsrt.transports.interfaces import admission_of
@@ -115,7 +116,7 @@ class TlsGate(Gate):
             self._latest_line = now
             self._log.info(
                 "TLS handshake with {host} port {port} failed: {reason}",
-                host=addr.host,
+                host=plain_host(addr.host),
                 port=addr.port,
                 reason=reason.getErrorMessage(),
             )

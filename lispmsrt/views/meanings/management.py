@@ -16,6 +16,9 @@ MANAGEMENT = Group(
         "requests refused: Host header": (
             "Requests to a host name that is not ours: see allowed-hosts; or DNS rebinding."
         ),
+        "requests refused: page of another site": (
+            "Requests that a browser has sent for a page that is not ours."
+        ),
         "requests refused: wrong token": "Requests with a wrong token.",
         "streams": "Live streams that were opened, as by the page in a browser.",
         "streams refused: too many": "Live streams beyond 64 at a time.",

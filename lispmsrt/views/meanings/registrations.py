@@ -90,7 +90,7 @@ VERDICTS = Group(
             "Refused, over UDP and on sessions: unknown key, wrong authentication data, or a"
             " certificate that is not the xTR's."
         ),
-        "disallowed locators": (
+        "locator set not allowed": (
             "Refused, over UDP and on sessions: RLOCs outside the allowed-rlocs of the site."
         ),
         "other": "Refused for other reasons: limits, merging, or a session that is not armed.",

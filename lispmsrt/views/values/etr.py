@@ -62,6 +62,10 @@ class MapServerLinkView:
     "state (EtrMappingState) to how many EID-prefixes"
     key: str
     "key ID and algorithm"
+    last_end: float | None
+    "when an established session ended last; None for never"
+    last_end_reason: str
+    "why it did; empty for never"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ class HistoryView:
     "of the mapping then; empty where it is gone"
     rule: str
     "the rule that refused it, in one sentence; empty otherwise"
+    remaining: tuple[str, ...]
+    """where an xTR's part ended: RLOCs that the EID-prefix still had of others; empty when it was
+    gone"""
 
 
 @dataclass(frozen=True, slots=True)

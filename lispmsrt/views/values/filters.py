@@ -21,6 +21,8 @@ class SessionFilter:
     established: bool | None = None
     since: float | None = None
     "seconds since 1970: up since then or later"
+    troubled: bool | None = None
+    "whether there were errors, or the peer does not read for now"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,9 @@ class PartView:
     flags: tuple[str, ...]
     "proxy-reply, merge, use-ttl, map-notify, security, eid-notify"
     record: RecordView
+    key: str
+    """key ID and algorithm that the xTR's newest accepted message was made with, as `show site` has
+    them; empty where not known"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,3 +64,6 @@ class SessionView:
     "empty in lists"
     counters: dict[str, int]
     "every counter of the session; empty in lists"
+    key: str
+    """key ID and algorithm that its newest accepted message was made with, as `show site` has them;
+    empty where not known"""
