@@ -43,9 +43,11 @@ lint:  ## Check style, format and types
 
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
-	$(addprefix tests/test_,bench.py demo.py internet.py packaging.py real_sockets.py tac.py tap.py) \
+	$(addprefix tests/test_,bench.py demo.py guide.py internet.py metrics.py observers.py packaging.py \
+	    real_sockets.py tac.py tap.py units.py) \
 	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py overlay_*.py quic_*.py \
-	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py)), $(wildcard tests/test_*.py)))
+	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py cli_*.py show*.py web_*.py)), \
+	$(wildcard tests/test_*.py)))
 
 .PHONY: coverage
 coverage:  ## Check that tests reach every branch of wire/ and session/
@@ -63,7 +65,7 @@ internet:  ## Register the whole routed Internet and look it up again
 	@$(BIN)/python -m benchmarks.internet
 
 .PHONY: bench
-bench:  ## Print registrations and Map-Requests a second, and bytes per mapping
+bench:  ## Print registrations and Map-Requests a second, what watching costs, bytes per mapping
 	@tools/setup.sh demo
 	@$(BIN)/python -m benchmarks.bench
 

@@ -8,5 +8,8 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[*find_packages(include=["lispmsrt*"]), "twisted.plugins"],
-    package_data={"lispmsrt": ["py.typed"]},
+    package_data={
+        "lispmsrt": ["py.typed"],
+        "lispmsrt.web": ["static/*", "static/*/*", "static/*/*/*"],
+    },
 )

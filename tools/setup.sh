@@ -214,7 +214,7 @@ case $target in
     test)
         need_venv "test,$(transports)"
         need_debian "the tests" tshark location libloc-database libusrsctp2 user-mode-linux \
-            nftables iproute2 openssl
+            nftables iproute2 openssl chromium prometheus
         ;;
     internet)
         need_venv ""

@@ -9,13 +9,17 @@ from lispmsrt.config import (
     EtrConfig,
     EtrMapServerConfig,
     KeyConfig,
+    ManagementConfig,
     MappingConfig,
     MapResolverConfig,
     MapServerConfig,
     RlocMembershipConfig,
     SiteConfig,
     SitePrefixConfig,
+    default_socket,
+    socket_role,
 )
+from lispmsrt.config.management import Reach, reach_of
 from lispmsrt.control.etr import SessionMode
 
 __all__ = ["describe"]
@@ -51,6 +55,7 @@ def describe(config: Config) -> list[str]:
         lines += ["", *_map_resolver(config.map_resolver, config.map_server is None)]
     if config.etr is not None:
         lines += ["", *_etr(config.etr)]
+    lines += ["", *_management(config.management or ManagementConfig(), socket_role(config))]
     return [_printable(line) for line in lines]
 
 
@@ -184,6 +189,20 @@ def _mapping(mapping: MappingConfig) -> Iterator[tuple[str, ...]]:
         text = (f"RLOC {locator.rloc}", f"priority {locator.priority} weight {locator.weight}")
         yield (*first, *text)
         first = ("", "", "")
+
+
+def _management(config: ManagementConfig, role: str) -> Iterator[str]:
+    yield "management"
+    if not config.enabled:
+        yield "  switched off"
+        return
+    lets = "everything, with the token" if config.token_file is not None else "reading"
+    listen = config.listen or (f"unix:{default_socket(role)}",)
+    served = [
+        f"{text}: {'everything' if reach_of(text) is Reach.UNIX else lets}" for text in listen
+    ]
+    yield from _list(2, "endpoints", served)
+    yield from _list(2, "allowed hosts", config.allowed_hosts)
 
 
 def _line(indent: int, label: str, text: str) -> str:

@@ -30,7 +30,8 @@ DEFAULT_PORTS = {
 }
 """What an endpoint string without a port means (docs/draft.rst, "Ports")."""
 
-_NAMES = {"tcp6": "TCP", "tls13": "TLS", "tcpmd5": "TCP-MD5"}
+# A socket that systemd opened and handed over is one of TCP.
+_NAMES = {"tcp6": "TCP", "tls13": "TLS", "tcpmd5": "TCP-MD5", "systemd": "TCP"}
 
 _REFUSED = ("ssl", "tls")
 """Twisted's own: they can't ask for client certificates, and an ``ssl:`` client without

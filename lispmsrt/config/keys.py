@@ -8,16 +8,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from lispmsrt.config.section import Section
-from lispmsrt.wire.authentication import AlgorithmId, Coverage, Key
+from lispmsrt.wire.authentication import ALGORITHM_NAMES, Coverage, Key
 
 __all__ = ["KeyConfig"]
 
-ALGORITHMS = {
-    "none": AlgorithmId.NONE,
-    "hmac-sha-1-96": AlgorithmId.HMAC_SHA_1_96,
-    "hmac-sha-256-128": AlgorithmId.HMAC_SHA_256_128,
-    "hmac-sha256-128+hkdf-sha256": AlgorithmId.HMAC_SHA256_128_HKDF_SHA256,
-}
+ALGORITHMS = {name: algorithm for algorithm, name in ALGORITHM_NAMES.items()}
 
 
 class KeyConfig(Section):

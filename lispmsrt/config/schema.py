@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import model_validator
 
 from lispmsrt.config.etr import EtrConfig
+from lispmsrt.config.management import ManagementConfig
 from lispmsrt.config.map_resolver import MapResolverConfig
 from lispmsrt.config.map_server import MapServerConfig
 from lispmsrt.config.section import Section
@@ -22,9 +23,10 @@ class Config(Section):
     site: tuple[SiteConfig, ...] = ()
     map_resolver: MapResolverConfig | None = None
     etr: EtrConfig | None = None
+    management: ManagementConfig | None = None
 
     def roles(self) -> tuple[Section | None, ...]:
-        """Return everything but the sites."""
+        """Return the sections that make a role."""
         return self.map_server, self.map_resolver, self.etr
 
     @model_validator(mode="after")
