@@ -14,7 +14,7 @@ from typing import Protocol
 
 import lispmsrt
 
-__all__ = ["Command", "main"]
+__all__ = ["Command", "main", "make_parser"]
 
 _INTERRUPTED = 130
 
@@ -32,10 +32,18 @@ class Command(Protocol):
 
 
 COMMANDS: Mapping[str, str] = {
-    "check-config": "lispmsrt.cli.check_config",
-    "demo": "lispmsrt.cli.demo",
+    "show": "lispmsrt.cli.show",
+    "explain": "lispmsrt.cli.explain",
+    "clear": "lispmsrt.cli.clear",
+    "refresh": "lispmsrt.cli.refresh",
+    "reload": "lispmsrt.cli.reload",
+    "register": "lispmsrt.cli.register",
+    "withdraw": "lispmsrt.cli.withdraw",
     "lig": "lispmsrt.cli.lig",
+    "demo": "lispmsrt.cli.demo",
+    "check-config": "lispmsrt.cli.check_config",
     "make-certificate": "lispmsrt.cli.make_certificate",
+    "completion": "lispmsrt.cli.completion",
 }
 """To the module: who asks for one is not to wait until all are imported."""
 
@@ -43,7 +51,7 @@ COMMANDS: Mapping[str, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = _parser(argv).parse_args(argv)
+    arguments = make_parser(argv).parse_args(argv)
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -56,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser, of all commands or of the one that the arguments name."""
     parser = argparse.ArgumentParser(
         prog="lispmsrt",
         description="A LISP Map-Server, Map-Resolver and ETR that register over sessions.",
