@@ -149,7 +149,7 @@ class PipedDemoTests(SynchronousTestCase):
             f"{held:,} registrations are held by {held // EIDS} sessions",
             "RLOC 127.0.0.2 is now RLOC 127.0.0.102",
             "with TTL 0, ACK after",
-            "Rejection (reason 1): 198.51.100.0/24: not a valid site eid prefix",
+            "Rejection (reason 1): 198.51.100.0/24: not a valid site EID-prefix",
             "The QUIC connection of 127.0.0.4 is reset",
             "session ended: the connection was lost",
             "200 of 200 registrations run the clock: 180.0 s left",
@@ -565,6 +565,25 @@ class DisplayTests(SynchronousTestCase):
         event, *quoted = stream.getvalue().splitlines()
         column = event.index("$")
         self.assertEqual(quoted, [f"{' ' * column}one", "", f"{' ' * column}  two"])
+
+    def test_a_wait_on_a_terminal(self) -> None:
+        """After a second a bar tells how long it has taken, and goes when it is over."""
+        stream, clock = StringIO(), Clock()
+        display = LiveDisplay(Console(file=stream, force_terminal=True, width=100))
+        director = Director(clock, display, 0.0)
+        director.step("Somebody comes back")
+        status = Status("Map-Server", (), 0)
+        waiting = Deferred.fromCoroutine(director.within(Deferred(), "Nobody came"))
+        clock.advance(0.9)
+        self.assertIsNone(director.waiting())
+        clock.advance(0.6)
+        display.open()
+        display.update(status, director.waiting())
+        display.close()
+        self.assertIn("1.5 s of at most 10: Step 1", stream.getvalue())
+        clock.advance(10)
+        self.failureResultOf(waiting, StepError)
+        self.assertIsNone(director.waiting())
 
     def test_terminal(self) -> None:
         """Events in their order above the table, which shows the clock of a lost session."""

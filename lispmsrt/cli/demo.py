@@ -172,7 +172,7 @@ class _Performance:
             self._problems.append(f"Logged: {failure.getErrorMessage()}")
 
     def _look(self) -> None:
-        self._display.update(self._scenario.stage.status())
+        self._display.update(self._scenario.stage.status(), self._scenario.waiting())
         self._looking.set(self._clock.seconds() + _LOOK_INTERVAL)
 
     def _say(self, text: str) -> None:

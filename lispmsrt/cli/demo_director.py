@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from lispmsrt.cli.demo_display import Display
+from lispmsrt.cli.demo_display import Display, Waiting
 from lispmsrt.cli.demo_stage import StepError
 
 __all__ = ["Director", "milliseconds"]
@@ -18,6 +19,9 @@ STEP_TIMEOUT = 10.0
 """Seconds that a step may take: the watchdog's patience."""
 
 _LOOK_INTERVAL = 0.01
+
+_PATIENCE = 1.0
+"""Seconds for which a watcher needs no word of what is waited for."""
 
 
 class Director:
@@ -29,11 +33,23 @@ class Director:
         self._pace = pace
         self._began = clock.seconds()
         self._steps = 0
+        self._step = ""
+        self._wait: tuple[float, float] | None = None
+        "when it began, and how long it may take"
 
     def step(self, text: str) -> None:
         """A step begins."""
         self._steps += 1
-        self._display.heading(f"Step {self._steps}. {text}")
+        self._step = f"Step {self._steps}"
+        self._display.heading(f"{self._step}. {text}")
+
+    def waiting(self) -> Waiting | None:
+        """Return what is waited for; None where that is nothing yet to speak of."""
+        if self._wait is None:
+            return None
+        began, limit = self._wait
+        seconds = self._clock.seconds() - began
+        return Waiting(self._step, seconds, limit) if seconds >= _PATIENCE else None
 
     def event(self, who: str, text: str) -> None:
         """Something has happened."""
@@ -62,7 +78,8 @@ class Director:
         """Wait; StepError begins with ``otherwise`` when that takes too long or fails."""
         late = f"{otherwise} within {STEP_TIMEOUT:g} s."
         try:
-            await awaited.addTimeout(STEP_TIMEOUT, self._clock)
+            with self._waiting(STEP_TIMEOUT):
+                await awaited.addTimeout(STEP_TIMEOUT, self._clock)
         except TimeoutError:
             raise StepError(late) from None
         except FirstError as failure:
@@ -77,10 +94,19 @@ class Director:
         """Wait for a condition that nobody announces; ``timeout`` in place of the step's own."""
         timeout = STEP_TIMEOUT if timeout is None else timeout
         deadline = self._clock.seconds() + timeout
-        while not condition():
-            if self._clock.seconds() > deadline:
-                raise StepError(f"{otherwise} within {timeout:g} s.")
-            await deferLater(self._clock, _LOOK_INTERVAL)
+        with self._waiting(timeout):
+            while not condition():
+                if self._clock.seconds() > deadline:
+                    raise StepError(f"{otherwise} within {timeout:g} s.")
+                await deferLater(self._clock, _LOOK_INTERVAL)
+
+    @contextmanager
+    def _waiting(self, limit: float) -> Iterator[None]:
+        self._wait = self._clock.seconds(), limit
+        try:
+            yield
+        finally:
+            self._wait = None
 
 
 def milliseconds(seconds: float) -> str:

@@ -16,7 +16,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Display", "EtrStatus", "LiveDisplay", "PlainDisplay", "Status", "choose_display"]
+__all__ = [
+    "Display",
+    "EtrStatus",
+    "LiveDisplay",
+    "PlainDisplay",
+    "Status",
+    "Waiting",
+    "choose_display",
+]
 
 _TIME_COLUMNS, _WHO_COLUMNS = 7, 10
 _INDENT = " " * (_TIME_COLUMNS + 2 + _WHO_COLUMNS + 2)
@@ -53,6 +61,17 @@ class Status:
     "registrations to be made in all"
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is waited for longer than a watcher understands by himself."""
+
+    step: str
+    seconds: float
+    "since it began"
+    limit: float
+    "seconds after which it is given up"
+
+
 class Display(Protocol):
     """What the scenario shows itself on."""
 
@@ -71,8 +90,8 @@ class Display(Protocol):
     def quote(self, lines: Sequence[str]) -> None:
         """This is what another program has printed."""
 
-    def update(self, status: Status) -> None:
-        """This is how things stand."""
+    def update(self, status: Status, waiting: Waiting | None = None) -> None:
+        """This is how things stand, and what is waited for."""
 
 
 class PlainDisplay:
@@ -100,7 +119,7 @@ class PlainDisplay:
         for line in lines:
             self._print(f"{_INDENT}{line}".rstrip())
 
-    def update(self, status: Status) -> None:
+    def update(self, status: Status, waiting: Waiting | None = None) -> None:
         """Lines tell what has happened, not how things stand."""
 
     def _print(self, line: str) -> None:
@@ -158,10 +177,11 @@ class LiveDisplay:
         """Draw them under the texts of events."""
         self._waiting.append(Padding(Text("\n".join(lines)), (0, 0, 0, len(_INDENT))))
 
-    def update(self, status: Status) -> None:
-        """Draw what waits, table and bar."""
+    def update(self, status: Status, waiting: Waiting | None = None) -> None:
+        """Draw what waits, table and bars."""
         self._draw_waiting()
-        self._live.update(Group("", _table(status), _bar(status)), refresh=True)
+        bars = [_bar(status)] if waiting is None else [_bar(status), _waiting_bar(waiting)]
+        self._live.update(Group("", _table(status), *bars), refresh=True)
 
     def _draw_waiting(self) -> None:
         if self._waiting:
@@ -202,4 +222,12 @@ def _bar(status: Status) -> Table:
     row = Table.grid(padding=(0, 2, 0, 0))
     bar = ProgressBar(total=status.total, completed=done, width=40)
     row.add_row(" registered", bar, f"{done}/{status.total}")
+    return row
+
+
+def _waiting_bar(waiting: Waiting) -> Table:
+    row = Table.grid(padding=(0, 2, 0, 0))
+    bar = ProgressBar(total=waiting.limit, completed=waiting.seconds, width=40)
+    text = f"{waiting.seconds:.1f} s of at most {waiting.limit:g}: {waiting.step}"
+    row.add_row(" waiting   ", bar, Text(text, no_wrap=True, overflow="ellipsis"))
     return row

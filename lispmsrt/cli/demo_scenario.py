@@ -16,7 +16,7 @@ from lispmsrt.cli.demo_cast import SITES, Actor, DemoSite, EtrEvents, make_map_s
 from lispmsrt.cli.demo_chronicle import SERVER, Chronicle
 from lispmsrt.cli.demo_compare import Comparison, compare
 from lispmsrt.cli.demo_director import Director
-from lispmsrt.cli.demo_display import Display
+from lispmsrt.cli.demo_display import Display, Waiting
 from lispmsrt.cli.demo_itr import Itr
 from lispmsrt.cli.demo_overlay import Overlay
 from lispmsrt.cli.demo_stage import Stage, StepError
@@ -90,6 +90,10 @@ class Scenario:
         for service in (*(actor.etr for actor in self.stage.actors), self.stage.map_server):
             if service.running:
                 await self._director.within(service.stopService(), "A service did not stop")
+
+    def waiting(self) -> Waiting | None:
+        """Return what is waited for, where that takes long."""
+        return self._director.waiting()
 
     def end_children(self) -> None:
         """End child processes at once, if any are left."""

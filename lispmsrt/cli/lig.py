@@ -1,7 +1,7 @@
 """Ask a Map-Resolver for the mapping of an EID, and show it (like lig, RFC 6835).
 
 The exit code is 0 for a mapping, 1 for a negative answer, 2 where there was none or the question
-can't be asked.
+can't be asked; for several EIDs the greatest of these. Those are :mod:`lispmsrt.cli.lig_many`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import os
 from twisted.internet.selectreactor import SelectReactor
 
 from lispmsrt.cli import lig_subscribe
+from lispmsrt.cli.lig_eids import parse_eid, read_eids
 from lispmsrt.cli.lig_keys import key_from_file
+from lispmsrt.cli.lig_many import ManyAsker
 from lispmsrt.cli.lig_report import (
     answer_json,
     answer_lines,
     complain,
     eid_text,
-    no_answer_text,
-    not_authentic_text,
+    remedy_text,
 )
 from lispmsrt.cli.one_shot import run_once
+from lispmsrt.clock import MonotonicClock
 from lispmsrt.config import SocketAddress
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.requester import (
@@ -34,7 +36,7 @@ from lispmsrt.services.requester import (
     Requester,
 )
 from lispmsrt.sockets import pack_address
-from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.authentication import AlgorithmId, Key
 
 __all__ = ["Asker", "add_arguments", "parse_eid", "run"]
@@ -47,7 +49,12 @@ _RESOLVER_VARIABLE = "LISP_MAP_RESOLVER"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the question."""
-    parser.add_argument("eid", metavar="EID", help="an address, address/length, or name:NAME")
+    parser.add_argument(
+        "eids", metavar="EID", nargs="*", help="an address, address/length, or name:NAME"
+    )
+    parser.add_argument(
+        "--file", metavar="EIDS", help="ask for the EIDs in this file, too: one a line; - is stdin"
+    )
     parser.add_argument("--instance-id", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument(
         "--resolver",
@@ -62,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     form.add_argument("--probe", action="store_true", help="an RLOC-probe: to an ETR's RLOC")
     parser.add_argument(
-        "--json", action="store_true", help="print JSON: an object, or one per publication and line"
+        "--json", action="store_true", help="print JSON: an object, or one per EID or publication"
     )
     _add_pace_arguments(parser)
     _add_security_arguments(parser)
@@ -106,7 +113,7 @@ def _add_security_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print the answer; return the exit code."""
     try:
-        eid = parse_eid(arguments.eid, arguments.instance_id)
+        eids = _eids(arguments)
         resolver = SocketAddress.from_text(arguments.resolver)
         _check(arguments)
         subscription = lig_subscribe.parse(arguments)
@@ -115,8 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
         return complain(str(failure))
     reactor = SelectReactor()
     if subscription is not None:
-        follower = lig_subscribe.Follower(reactor, resolver, eid, subscription, arguments)
+        follower = lig_subscribe.Follower(reactor, resolver, eids[0], subscription, arguments)
         return run_once(reactor, follower.follow)
+    clock = MonotonicClock(reactor)
     requester = Requester(
         reactor,
         resolver,
@@ -124,17 +132,30 @@ def run(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         pace=Pace(interval=arguments.timeout, tries=arguments.count),
         secured_by=key,
+        clock=clock,
     )
     form = Form.PROBE if arguments.probe else Form.PLAIN if arguments.plain else Form.ENCAPSULATED
-    asker = Asker(requester, eid, form, is_json=arguments.json)
+    if _are_many(arguments):
+        many = ManyAsker(requester, clock, eids, form, is_json=arguments.json)
+        return run_once(reactor, many.ask)
+    asker = Asker(requester, eids[0], form, is_json=arguments.json)
     return run_once(reactor, asker.ask)
 
 
-def parse_eid(text: str, instance_id: int = 0) -> EidPrefix:
-    """Parse an EID-prefix, or an EID, which has all its bits; ValueError says what is wrong."""
-    if "/" not in text and not text.startswith("name:"):
-        text = f"{text}/{Address.from_text(text).width}"
-    return EidPrefix.from_text(text, instance_id)
+def _are_many(arguments: argparse.Namespace) -> bool:
+    return len(arguments.eids) > 1 or arguments.file is not None
+
+
+def _eids(arguments: argparse.Namespace) -> list[EidPrefix]:
+    """Return what is asked for; ValueError says what is wrong."""
+    if arguments.subscribe and _are_many(arguments):
+        raise ValueError("--subscribe takes one EID-prefix")
+    eids = [parse_eid(text, arguments.instance_id) for text in arguments.eids]
+    if arguments.file is not None:
+        eids += read_eids(arguments.file, arguments.instance_id)
+    if not eids:
+        raise ValueError("which EID? Name one, or a file of EIDs with --file")
+    return eids
 
 
 class Asker:
@@ -175,15 +196,8 @@ class Asker:
             print("\n".join(answer_lines(self._eid, answer)))
 
     def _remedy(self, source: str, fault: ReplyFault | None) -> str:
-        counters = self._requester.counters
-        if fault is not None:
-            return not_authentic_text(self._requester.resolver, fault, counters)
-        if counters["Map-Replies about another EID-prefix"]:
-            return (
-                f"{self._requester.resolver} answered, but about another EID-prefix: that can't"
-                " be believed, so ask another Map-Resolver"
-            )
-        return no_answer_text(self._requester.resolver, source, counters["Map-Requests out"])
+        requester = self._requester
+        return remedy_text(requester.resolver, source, fault, requester.counters)
 
 
 def _security_key(arguments: argparse.Namespace) -> Key | None:

@@ -21,12 +21,17 @@ __all__ = [
     "news_lines",
     "no_answer_text",
     "not_authentic_text",
+    "remedy_text",
+    "row",
+    "row_header",
 ]
 
 Json = dict[str, object]
 
 _NOTHING = 2
 """The exit code where there is no answer."""
+
+_ROW = "{:{width}}  {:8}  {:18}  {:10}  {:>7}  {}"
 
 _MINUTES_A_DAY, _MINUTES_AN_HOUR = 1440, 60
 
@@ -84,6 +89,45 @@ def not_authentic_text(
     else:
         remedy = "somebody on the way may have forged or changed them; else check the keys"
     return f"no authentic answer ({counted}): {remedy}"
+
+
+def remedy_text(
+    resolver: SocketAddress, source: str, fault: ReplyFault | None, counters: Mapping[str, int]
+) -> str:
+    """Return what to do when there was no answer that can be believed."""
+    if fault is not None:
+        return not_authentic_text(resolver, fault, counters)
+    if counters["Map-Replies about another EID-prefix"]:
+        return (
+            f"{resolver} answered, but about another EID-prefix: that can't be believed, so ask"
+            " another Map-Resolver"
+        )
+    return no_answer_text(resolver, source, counters["Map-Requests out"])
+
+
+def row_header(width: int) -> str:
+    """Return what stands above rows."""
+    return _ROW.format("EID", "Answer", "EID-prefix", "TTL", "ms", "RLOCs", width=max(width, 3))
+
+
+def row(eid: EidPrefix, answer: Answer | None, width: int) -> str:
+    """Return what an answer says in one line, the first column so wide."""
+    if answer is None:
+        return _ROW.format(eid_text(eid), "none", "", "", "", "", width=width).rstrip()
+    record = answer.record
+    rlocs = ", ".join(
+        str(locator.rloc) if locator.reachable else f"{locator.rloc} (down)"
+        for locator in record.locators
+    )
+    return _ROW.format(
+        eid_text(eid),
+        "negative" if answer.is_negative else "mapping",
+        _prefix_text(record.eid),
+        _minutes(record.ttl),
+        f"{1000 * answer.rtt:.1f}",
+        rlocs or _action_name(record.action),
+        width=width,
+    )
 
 
 def answer_lines(eid: EidPrefix, answer: Answer) -> Iterator[str]:
