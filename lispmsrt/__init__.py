@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from lispmsrt.services.etr import RegistrationRejected as RegistrationRejected
     from lispmsrt.services.map_resolver import MapResolverService as MapResolverService
     from lispmsrt.services.map_server import MapServer as MapServer
+    from lispmsrt.services.operations import Operations as Operations
     from lispmsrt.services.requester import Answer as Answer
     from lispmsrt.services.requester import NoAnswerError as NoAnswerError
     from lispmsrt.services.requester import Requester as Requester
+    from lispmsrt.views.node import NodeViews as NodeViews
+    from lispmsrt.web.management import Management as Management
     from lispmsrt.wire.addresses import Address as Address
     from lispmsrt.wire.addresses import EidPrefix as EidPrefix
     from lispmsrt.wire.records import Locator as Locator
@@ -44,11 +47,14 @@ __all__ = [
     "Etr",
     "EtrListener",
     "Locator",
+    "Management",
     "MapResolverService",
     "MapServer",
     "MappingRecord",
     "NoAnswerError",
+    "NodeViews",
     "NullListener",
+    "Operations",
     "RegistrationRejected",
     "Requester",
     "load_config",
@@ -68,11 +74,14 @@ _PUBLIC = {
     "Etr": ("lispmsrt.services.etr", "Etr"),
     "EtrListener": ("lispmsrt.services.etr", "EtrListener"),
     "Locator": ("lispmsrt.wire.records", "Locator"),
+    "Management": ("lispmsrt.web.management", "Management"),
     "MapResolverService": ("lispmsrt.services.map_resolver", "MapResolverService"),
     "MapServer": ("lispmsrt.services.map_server", "MapServer"),
     "MappingRecord": ("lispmsrt.wire.records", "MappingRecord"),
     "NoAnswerError": ("lispmsrt.services.requester", "NoAnswerError"),
+    "NodeViews": ("lispmsrt.views.node", "NodeViews"),
     "NullListener": ("lispmsrt.services.etr", "NullListener"),
+    "Operations": ("lispmsrt.services.operations", "Operations"),
     "RegistrationRejected": ("lispmsrt.services.etr", "RegistrationRejected"),
     "Requester": ("lispmsrt.services.requester", "Requester"),
     "load_config": ("lispmsrt.config", "load"),

@@ -12,17 +12,22 @@ import time
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorUNIX
 from twisted.logger import Logger
 from twisted.python import usage
 
 from lispmsrt.clock import MonotonicClock
-from lispmsrt.config import Config, ConfigError, load
+from lispmsrt.config import Config, ConfigError, ManagementConfig, load
 from lispmsrt.identity import StateError
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.map_resolver import MapResolverService
 from lispmsrt.services.map_server import MapServer
+from lispmsrt.services.operations import Operations
+from lispmsrt.services.systemd import SystemdNotifier
+from lispmsrt.views.node import NodeViews
+from lispmsrt.web.management import Management
 
 __all__ = ["Options", "makeService", "tune_garbage_collector"]
 
@@ -61,6 +66,8 @@ class Node(MultiService):
         self._path = path
         self._config = config
         self._reactor = reactor
+        self._needs_restart: tuple[str, ...] = ()
+        "sections of the file that have changed since the start"
         self._earlier_handler: Any = None
         clock = MonotonicClock(reactor)
         self.map_server: MapServer | None = None
@@ -77,6 +84,33 @@ class Node(MultiService):
         if config.etr is not None:
             self.etr = Etr(config.etr, reactor, clock)
             self.etr.setServiceParent(self)
+        self.views = NodeViews.of(self.map_server, self.etr, self.map_resolver)
+        self.management = self._make_management(config.management)
+        # Last: only when all the others run, the node is ready.
+        self._systemd = SystemdNotifier(clock, self._status)
+        self._systemd.setServiceParent(self)
+
+    def _make_management(self, config: ManagementConfig | None) -> Management | None:
+        """Return the management endpoint; where nothing is said of one, that is a Unix socket."""
+        if config is None and not IReactorUNIX.providedBy(self._reactor):
+            return None
+        management = Management(
+            config or ManagementConfig(),
+            self.views,
+            Operations(self.map_server, self.etr, self.reload, lambda: self._needs_restart),
+            self._reactor,
+            is_optional=config is None,
+        )
+        management.setServiceParent(self)
+        return management
+
+    def _status(self) -> str:
+        """Return one line for ``systemctl status``."""
+        overview = self.views.overview()
+        return (
+            f"{', '.join(overview.roles)}: {overview.registrations} registrations,"
+            f" {overview.established_sessions} sessions"
+        )
 
     def startService(self) -> None:
         """Start the roles; what can't be opened ends the process with one sentence."""
@@ -100,17 +134,25 @@ class Node(MultiService):
     def reload(self) -> Deferred[None] | None:
         """Read the file again. ConfigError leaves everything as it is."""
         config = load(self._path)
-        if config.roles() != self._config.roles():
+        if self.management is not None:
+            try:
+                self.management.access.read_token()
+            except ValueError as failure:
+                raise ConfigError(self._path, [str(failure)]) from None
+        self._needs_restart = _changed(self._config, config)
+        if self._needs_restart:
             self._log.warn(
-                "{path}: only sites and keys are reloaded; [map-server], [map-resolver] and [etr]"
-                " need a restart",
+                "{path}: only sites and keys are reloaded; what has changed in {sections} needs a"
+                " restart",
                 path=self._path,
+                sections=", ".join(f"[{name}]" for name in self._needs_restart),
             )
         if self.map_server is None or config.map_server is None:
             return None
         return self.map_server.reload(config.site)
 
     def _reload_and_log(self) -> None:
+        self._systemd.reloading()
         try:
             done = self.reload()
         except ConfigError as failure:
@@ -118,10 +160,20 @@ class Node(MultiService):
             self._log.error(
                 "{path} not reloaded, nothing has changed: {reason}", path=self._path, reason=reason
             )
+            self._systemd.reloaded()
             return
         self._log.info("configuration reloaded from {path}", path=self._path)
         if done is not None:
             done.addErrback(lambda failure: self._log.failure("while reloading", failure))
+        (done or succeed(None)).addCallback(lambda _: self._systemd.reloaded())
+
+
+def _changed(earlier: Config, later: Config) -> tuple[str, ...]:
+    """Return the sections that differ and are read at the start only."""
+    names = ("map_server", "map_resolver", "etr", "management")
+    return tuple(
+        name.replace("_", "-") for name in names if getattr(earlier, name) != getattr(later, name)
+    )
 
 
 def tune_garbage_collector() -> None:

@@ -195,18 +195,27 @@ class OverlayGround:
         self.network = network
         self.server, self.first, self.second, self.itr = map(network.host, (1, 11, 12, 21))
         self._configurations: dict[Child, Path] = {}
+        self._spawned = 0
         self._capture: Capture = network.capture()
         self.addCleanup(self._capture.close)
 
     # Processes
 
     def _spawn(self, child: Child, host: Host, *arguments: str) -> None:
+        self._spawned += 1
+        management = f"/tmp/lispmsrt-overlay-{os.getpid()}-{self._spawned}.sock"
         with host.namespace.entered():
             reactor.spawnProcess(
                 child,
                 sys.executable,
                 [sys.executable, *arguments],
-                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(CHECKOUT),
+                    "PYTHONUNBUFFERED": "1",
+                    # Hosts share their files, and each has a daemon.
+                    "LISPMSRT_SOCKET": management,
+                },
                 path=str(CHECKOUT),
             )
 
@@ -214,6 +223,7 @@ class OverlayGround:
             child.kill()
             return child.ended if not child.ended.called else None
 
+        self.addCleanup(Path(management).unlink, missing_ok=True)
         self.addCleanup(finish)
 
     def start(self, host: Host, text: str) -> Child:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,10 @@ def start(test: TestCase, reactor: Any, *arguments: str, **environment: str) -> 
     """Start ``twistd`` with these arguments in an empty directory; it is killed after the test."""
     directory = Path(test.mktemp())
     directory.mkdir(parents=True)
+    # The machine may run a daemon of its own; and the path of a Unix socket must be short.
+    own = tempfile.mkdtemp(prefix="lispmsrt-")
+    test.addCleanup(shutil.rmtree, own)
+    environment.setdefault("LISPMSRT_SOCKET", f"{own}/management.sock")
     child = Child()
     reactor.spawnProcess(
         child,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import stat
 import time
 from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.internet import reactor as global_reactor
 from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from lispmsrt import load_config
+from lispmsrt.cli.api_client import Api, UnixConnection
 from lispmsrt.tap import Node, Options, makeService
 from tests.rim import Network, etr_text, map_server_text
 from tests.running import TERMINATED, Child, free_port, start
@@ -122,17 +126,25 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(words, str(ended.code))
 
 
+def _roles(place: str) -> object:
+    """Ask a management socket which roles there are."""
+    api = Api(lambda: UnixConnection(place), place)
+    try:
+        return json.loads(api.get("/overview"))["roles"]
+    finally:
+        api.close()
+
+
 class TwistdTests(TestCase):
     """``twistd -n lispmsrt --config FILE``."""
 
     timeout = 60
 
-    def _start(self, text: str) -> Child:
+    def _start(self, text: str, **environment: str) -> Child:
         self.path = Path(self.mktemp()).absolute()
         self.path.write_text(text)
-        return start(
-            self, global_reactor, "-n", "--pidfile=", "lispmsrt", "--config", str(self.path)
-        )
+        arguments = ("-n", "--pidfile=", "lispmsrt", "--config", str(self.path))
+        return start(self, global_reactor, *arguments, **environment)
 
     async def test_both_roles_reload_and_stop(self) -> None:
         """SIGHUP is heard, SIGTERM ends it."""
@@ -142,7 +154,7 @@ class TwistdTests(TestCase):
             "[[etr.mapping]]", f'transports = ["tcp:127.0.0.1:{port}"]\n[[etr.mapping]]'
         )
         child = self._start(text)
-        await child.says("session with campus")
+        await child.says("session 1 with campus")
         self.assertRegex(child.output, r"receive buffer [1-9]\d+ octets")
         child.signal("HUP")
         await child.says("configuration reloaded from")
@@ -159,6 +171,22 @@ class TwistdTests(TestCase):
             "campus s",
         ):
             self.assertNotIn(noise, child.output)
+
+    async def test_the_management_socket_is_there_unasked(self) -> None:
+        """For its owner only; another process at the same place goes on without."""
+        one = self._start(map_server_text(port=free_port()))
+        place = (await one.says("management on ")).partition("management on ")[2].split()[0]
+        self.assertEqual(stat.S_IMODE(Path(place).lstat().st_mode), 0o600)
+        self.assertEqual(await deferToThread(_roles, place), ["map-server"])
+        other = self._start(map_server_text(port=free_port()), LISPMSRT_SOCKET=place)
+        await other.says(f"management: {place} is served by another process; going on without")
+        text = map_server_text(port=free_port()) + "[management]\n"
+        asked_for = self._start(text, LISPMSRT_SOCKET=place)
+        self.assertEqual(await asked_for.ended, 1)
+        self.assertIn(f"lispmsrt: {place} is served by another process", asked_for.output)
+        one.signal("TERM")
+        self.assertIn(await one.ended, TERMINATED)
+        self.assertFalse(Path(place).exists())
 
     async def test_a_wrong_configuration_exits_1_with_the_text(self) -> None:
         """And no traceback."""
