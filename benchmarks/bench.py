@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import observers
 from benchmarks.experiments import (
     ECHO,
     ECHO_OCTETS,
@@ -104,6 +105,7 @@ def _measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             of_registrations = experiments(bench, generator)
             turns = [*of_registrations, *of_requests]
             found = _run_rounds(bench, turns, options.rounds, console)
+        observed = observers.measure(bench, options.rounds, console)
     figures = _figures(found, bench.missing)
     console.print(_table(figures, options.rounds))
     for name, figure in figures.items():
@@ -117,6 +119,7 @@ def _measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         eids=options.eids,
     )
     console.print(note, soft_wrap=True)
+    console.print(observers.table_of(observed))
     return figures
 
 
