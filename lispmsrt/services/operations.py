@@ -5,10 +5,12 @@ that the management endpoint does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 
 from lispmsrt.config import MappingConfig, SocketAddress, make_record
+from lispmsrt.control.arming import normalised
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.link import MapServerLink
 from lispmsrt.services.map_server import MapServer
@@ -94,16 +96,18 @@ class Operations:
     def _map_server_sessions(self, text: str) -> Iterator[tuple[MapServerSession, float]]:
         if self._map_server is None:
             return
+        is_named = _naming(text)
         for session, protocol in self._map_server.session_protocols.items():
             is_open = session.state is not SessionState.CLOSED
-            if is_open and _is_named(text, session.id, session.peer):
+            if is_open and is_named(session.id, session.peer):
                 yield session, protocol.clock.seconds()
 
     def _links(self, text: str) -> Iterator[MapServerLink]:
+        is_named = _naming(text)
         for link in self._etr.links if self._etr is not None else ():
             session = link.session
             if session is not None and (
-                _is_named(text, session.id, session.peer) or _is_named(text, 0, link.name)
+                is_named(session.id, session.peer) or is_named(0, _canonical(link.config.address))
             ):
                 yield link
 
@@ -189,16 +193,28 @@ class Operations:
         return self._etr
 
 
-def _is_named(text: str, number: int, peer: str) -> bool:
-    """Whether a text names a session."""
+def _naming(text: str) -> Callable[[int, str], bool]:
+    """Return what tells whether a text names the session of this number with this peer. There may
+    be thousands to ask about, so the text is read once.
+    """
     if _is_number(text):
-        return bool(number) and int(text) == number
+        wanted = int(text)
+        return lambda number, peer: bool(number) and number == wanted
     try:
-        meant, own = SocketAddress.from_text(text), SocketAddress.from_text(peer)
+        meant = SocketAddress.from_text(text)
     except ValueError:
-        return text == peer
-    names_port = text not in (meant.host, f"[{meant.host}]")
-    return meant.packed == own.packed and (meant.port == own.port or not names_port)
+        return lambda number, peer: peer == text
+    whole = _canonical(meant)
+    if text not in (meant.host, f"[{meant.host}]"):
+        return lambda number, peer: peer == whole
+    start = whole.removesuffix(str(meant.port))
+    return lambda number, peer: peer.startswith(start)
+
+
+def _canonical(address: SocketAddress) -> str:
+    """Return address and port as they stand where the kernel has written the address."""
+    host = ip_address(normalised(address.packed))
+    return str(SocketAddress(str(host), address.port))
 
 
 def _is_number(text: str) -> bool:
