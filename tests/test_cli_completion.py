@@ -37,7 +37,7 @@ class CompletionTests(SynchronousTestCase):
         for words, expected in (
             (["lispmsrt", "ex"], {"explain"}),
             (["lispmsrt", "show", "sess"], {"sessions", "session"}),
-            (["lispmsrt", "show", "sessions", "--tr"], {"--transport"}),
+            (["lispmsrt", "show", "sessions", "--transp"], {"--transport"}),
             (["lispmsrt", "show", "mappings", "--state", "ro"], {"roamed"}),
         ):
             line = " ".join(f"'{word}'" for word in words)

@@ -334,65 +334,65 @@ class PackageTests(SynchronousTestCase):
                 self.assertLess(len(path.read_text().splitlines()), 400, path)
 
 
-class PictureTests(WebPageCase):
-    """The pictures of the documentation, made on demand of a scene with some life in it."""
+if os.environ.get("LISPMSRT_PICTURES"):
 
-    options: ClassVar[tuple[str, ...]] = ("--many", "400", "--etrs", "14", "--churn")
-    if not os.environ.get("LISPMSRT_PICTURES"):
-        skip = "LISPMSRT_PICTURES is not set"
+    class PictureTests(WebPageCase):
+        """The pictures of the documentation, made on demand of a scene with some life in it."""
 
-    @in_browser
-    def test_pictures_are_made(self) -> None:
-        """The overview once its charts have a minute, and an EID that several have registered."""
-        images = CHECKOUT / "docs" / "images"
-        images.mkdir(exist_ok=True)
-        page = self.open()
-        page.wait_for_timeout(75_000)
-        page.screenshot(path=images / "overview-light.png")
-        eid = self.open("#/eid?eid=10.200.1.5&instance_id=0", color_scheme="dark")
-        eid.get_by_role("heading", name="Merged").wait_for()
-        self.row(eid, "registered")
-        eid.screenshot(path=images / "eid-dark.png")
-        for path in images.glob("*.png"):
-            self.assertLess(path.stat().st_size, 150_000, path)
-        eid.context.close()
-        self.leave(page)
+        options: ClassVar[tuple[str, ...]] = ("--many", "400", "--etrs", "14", "--churn")
+
+        @in_browser
+        def test_pictures_are_made(self) -> None:
+            """The overview once its charts have a minute, and an EID that several registered."""
+            images = CHECKOUT / "docs" / "images"
+            images.mkdir(exist_ok=True)
+            page = self.open()
+            page.wait_for_timeout(75_000)
+            page.screenshot(path=images / "overview-light.png")
+            eid = self.open("#/eid?eid=10.200.1.5&instance_id=0", color_scheme="dark")
+            eid.get_by_role("heading", name="Merged").wait_for()
+            self.row(eid, "registered")
+            eid.screenshot(path=images / "eid-dark.png")
+            for path in images.glob("*.png"):
+                self.assertLess(path.stat().st_size, 150_000, path)
+            eid.context.close()
+            self.leave(page)
 
 
-class ScaleTests(WebPageCase):
-    """A million registrations and ten thousand sessions."""
+if os.environ.get("LISPMSRT_LONG"):
 
-    module: ClassVar[str] = "tests.browser_scale"
-    timeout = 900
-    if not os.environ.get("LISPMSRT_LONG"):
-        skip = "LISPMSRT_LONG is not set"
+    class ScaleTests(WebPageCase):
+        """A million registrations and ten thousand sessions."""
 
-    @in_browser
-    def test_pages_stay_quick(self) -> None:
-        """Each asks for little and shows little, however much there is."""
-        page = self.open()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        for name in (*_PAGES, "registrations?eid=10.5.0.0/16", "eid?eid=10.5.5.5"):
-            asked.clear()
-            began = page.evaluate("performance.now()")
-            page.goto(f"{self.url}#/{name}")
-            self.ready(page, name)
-            took = page.evaluate("performance.now()") - began
-            page.locator("main").get_by_text("Loading…").wait_for(state="detached")
-            rows = page.evaluate("document.querySelectorAll('main tbody tr').length")
-            requests = len([each for each in asked if "/stream" not in each])
-            print(f"{name}: {took:.0f} ms, {rows} rows, {requests} requests")
-            self.assertLessEqual(requests, 8, asked)
-            if name != "statistics":
-                self.assertLessEqual(rows, 64)
-        page.goto(f"{self.url}#/registrations")
-        page.locator(".range", has_text=f"of {REGISTRATIONS:,} registrations").wait_for()
-        page.get_by_role("button", name="Next").click()
-        page.locator(".range", has_text=re.compile("^51.100 of")).wait_for()
-        page.get_by_role("button", name="Previous").click()
-        page.locator(".range", has_text=re.compile("^1.50 of")).wait_for()
-        page.goto(f"{self.url}#/sessions")
-        page.locator(".range", has_text=f"of {SESSIONS:,} sessions").wait_for()
-        self.shot(page, "sessions-many-light")
-        self.leave(page)
+        module: ClassVar[str] = "tests.browser_scale"
+        timeout = 900
+
+        @in_browser
+        def test_pages_stay_quick(self) -> None:
+            """Each asks for little and shows little, however much there is."""
+            page = self.open()
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            for name in (*_PAGES, "registrations?eid=10.5.0.0/16", "eid?eid=10.5.5.5"):
+                asked.clear()
+                began = page.evaluate("performance.now()")
+                page.goto(f"{self.url}#/{name}")
+                self.ready(page, name)
+                took = page.evaluate("performance.now()") - began
+                page.locator("main").get_by_text("Loading…").wait_for(state="detached")
+                rows = page.evaluate("document.querySelectorAll('main tbody tr').length")
+                requests = len([each for each in asked if "/stream" not in each])
+                print(f"{name}: {took:.0f} ms, {rows} rows, {requests} requests")
+                self.assertLessEqual(requests, 8, asked)
+                if name != "statistics":
+                    self.assertLessEqual(rows, 64)
+            page.goto(f"{self.url}#/registrations")
+            page.locator(".range", has_text=f"of {REGISTRATIONS:,} registrations").wait_for()
+            page.get_by_role("button", name="Next").click()
+            page.locator(".range", has_text=re.compile("^51.100 of")).wait_for()
+            page.get_by_role("button", name="Previous").click()
+            page.locator(".range", has_text=re.compile("^1.50 of")).wait_for()
+            page.goto(f"{self.url}#/sessions")
+            page.locator(".range", has_text=f"of {SESSIONS:,} sessions").wait_for()
+            self.shot(page, "sessions-many-light")
+            self.leave(page)

@@ -6,7 +6,7 @@
 # Fails if a test failed, if no test passed, if one skipped under CI, or if trial died or hung before
 # its summary.
 # All tests together run in two processes, one for each of two cores: what an operator uses (web page,
-# API, commands, metrics) beside the rest. The second one's output follows when the first has ended.
+# API, commands, metrics) and measures beside the rest. The second one's output follows when the first has ended.
 # The tests are told (LISPMSRT_ALL_TESTS) if all are run, so that what takes long begins early.
 # Environment: VENV (where the Python is), TRIAL_FLAGS (more options for trial).
 
@@ -21,7 +21,7 @@ trap 'exit 130' INT TERM HUP
 
 if [ "$*" = tests ]; then
     export LISPMSRT_ALL_TESTS=1
-    beside=$(ls tests | sed -nE 's/^(test_(cli_|guide|metrics|observers|show|units|views_|web_).*)\.py$/tests.\1/p')
+    beside=$(ls tests | sed -nE 's/^(test_(bench|cli_|demo|guide|metrics|observers|show|units|views_|web_).*)\.py$/tests.\1/p')
     # shellcheck disable=SC2046 # a list of modules
     set -- $(ls tests | sed -nE 's/^(test_.*)\.py$/tests.\1/p' | grep -vxF "$beside")
 else

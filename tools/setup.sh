@@ -54,10 +54,15 @@ apt_install() {
         apt_get install -y --no-install-recommends "$@"
 }
 
+has_library() {
+    ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"
+}
+
 has_debian() {
     case $1 in
         libloc-database) [ -e /var/lib/location/database.db ] ;;
-        libusrsctp2) ldconfig -p 2>/dev/null | grep -q libusrsctp || /sbin/ldconfig -p | grep -q libusrsctp ;;
+        libusrsctp2) has_library libusrsctp ;;
+        libatomic1) has_library libatomic ;; # the node that drives the browser needs it
         user-mode-linux) command -v linux.uml >/dev/null 2>&1 ;;
         nftables) command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] ;;
         iproute2) command -v ip >/dev/null 2>&1 || [ -x /sbin/ip ] ;;
@@ -214,7 +219,7 @@ case $target in
     test)
         need_venv "test,$(transports)"
         need_debian "the tests" tshark location libloc-database libusrsctp2 user-mode-linux \
-            nftables iproute2 openssl chromium prometheus
+            nftables iproute2 openssl chromium libatomic1 prometheus zsh
         ;;
     internet)
         need_venv ""
