@@ -68,7 +68,8 @@ class TextLines:
         lines = [f"{at.isoformat(timespec='milliseconds')} {mark}{said}"]
         failure = event.get("log_failure")
         if failure is not None:
-            lines.append(failure.getTraceback().rstrip())
+            said = failure.getTraceback().rstrip().splitlines()
+            lines += [line.translate(_CONTROLS) for line in said]
         _write(self._output, "\n".join(lines))
 
 

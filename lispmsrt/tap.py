@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.logger import Logger
 from twisted.python import usage
@@ -134,6 +134,8 @@ class Node(MultiService):
     def reload(self) -> Deferred[None] | None:
         """Read the file again. ConfigError leaves everything as it is."""
         config = load(self._path)
+        if self.map_server is not None and config.map_server is None:
+            raise ConfigError(self._path, ["[map-server] is gone from it: that needs a restart"])
         if self.management is not None:
             try:
                 self.management.access.read_token()
@@ -162,10 +164,19 @@ class Node(MultiService):
             )
             self._systemd.reloaded()
             return
-        self._log.info("configuration reloaded from {path}", path=self._path)
-        if done is not None:
-            done.addErrback(lambda failure: self._log.failure("while reloading", failure))
-        (done or succeed(None)).addCallback(lambda _: self._systemd.reloaded())
+        if done is None:
+            self._log.info(
+                "{path}: an ETR and a Map-Resolver read it at their start only; nothing but the"
+                " management token was read again",
+                path=self._path,
+            )
+            self._systemd.reloaded()
+            return
+        done.addCallbacks(
+            lambda _: self._log.info("configuration reloaded from {path}", path=self._path),
+            lambda failure: self._log.failure("while reloading", failure),
+        )
+        done.addCallback(lambda _: self._systemd.reloaded())
 
 
 def _changed(earlier: Config, later: Config) -> tuple[str, ...]:

@@ -146,6 +146,12 @@ class RegisterTests(ActionCase):
         command = "register 10.1.1.1 --action drop"
         self.assert_done(command, "1 registered.\n", ("register", body))
 
+    def test_one_whose_locators_were_forgotten_is_not_registered(self) -> None:
+        """It would draw packets to nowhere for a day."""
+        ran = self.act("register 10.1.1.0/24")
+        self.assertEqual((ran.code, ran.output), (2, ""))
+        self.assertIn("needs --action", ran.errors)
+
     def test_a_file_of_them_is_registered(self) -> None:
         """Of its own, or a configuration; or what comes in."""
         mappings = [

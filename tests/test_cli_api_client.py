@@ -179,17 +179,17 @@ class UrlTests(ClientCase):
         daemon = self.serve()
 
         def connect(connection: HTTPConnection) -> None:
-            self.assertEqual((connection.host, connection.port), ("ms.example.net", 8080))
+            self.assertEqual((connection.host, connection.port), ("localhost", 8080))
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(self.path)
 
         with patch.object(HTTPConnection, "connect", connect):
-            url = "http://ms.example.net:8080/"
+            url = "http://localhost:8080/"
             ran = run("show", "statistics", "--url", url, "--token-file", str(token))
         self.assertEqual((ran.code, ran.errors), (0, ""))
         headers = daemon.headers[0]
         self.assertEqual(headers["Authorization"], "Bearer a-token-of-some-length")
-        self.assertEqual(headers["Host"], "ms.example.net:8080")
+        self.assertEqual(headers["Host"], "localhost:8080")
 
     def test_wrong_options_are_told(self) -> None:
         """One sentence each."""
@@ -199,8 +199,11 @@ class UrlTests(ClientCase):
             (["--url", "ms.example.net"], "is not of the form https://host:port"),
             (["--url", "ftp://ms.example.net"], "is not of the form https://host:port"),
             (["--url", "https://ms:port"], "--url 'https://ms:port': "),
-            (["--url", "http://a", "--token-file", "/nonexistent"], "No such file or directory"),
-            (["--url", "http://a", "--token-file", str(empty)], "does not hold a token"),
+            (["--url", "https://a", "--token-file", "/nonexistent"], "No such file or directory"),
+            (["--url", "https://a", "--token-file", str(empty)], "does not hold a token"),
+            (["--url", "http://a", "--token-file", str(empty)], "could read the token"),
+            (["--token-file", str(empty)], "--token-file goes with --url"),
+            (["--ca-file", str(empty)], "--ca-file goes with --url"),
             (["--url", "https://a", "--ca-file", "/nonexistent"], "No such file or directory"),
             (["--url", "https://a", "--ca-file", str(empty)], f"--ca-file {empty}: "),
         ):

@@ -65,6 +65,15 @@ class LogTests(SynchronousTestCase):
         self.text.info("name {name}", name="a\n\x1b[2Jb\x9b")
         self.assertTrue(self.output.getvalue().endswith(" name a\\x0a\\x1b[2Jb\\x9b\n"))
 
+    def test_nor_can_it_in_a_traceback(self) -> None:
+        """Its own lines stay lines."""
+        try:
+            raise ValueError("wrong \x1b[2J")
+        except ValueError:
+            self.text.failure("while trying", Failure())
+        self.assertIn("ValueError: wrong \\x1b[2J\n", self.output.getvalue())
+        self.assertGreater(len(self.output.getvalue().splitlines()), 3)
+
     def test_a_line_for_people(self) -> None:
         """The level stands there only where it says something."""
         self.text.info("all is well")

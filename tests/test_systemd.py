@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -91,3 +92,34 @@ class SystemdTests(SynchronousTestCase):
             notifier.stopService()
         self.assertEqual(len(logs), 1)
         self.assertIn("refused", str(logs[0]["reason"]))
+
+    def test_a_queue_that_was_full_once_is_filled_again(self) -> None:
+        """Or the watchdog would end a daemon that is well."""
+        notifier = self._notifier(WATCHDOG_USEC="4000000")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    other.sendto(b"STATUS=other", f"\0{self.environment['NOTIFY_SOCKET'][1:]}")
+        with capturedLogs() as logs:
+            notifier.startService()
+            self.clock.advance(2.0)
+        self.assertEqual(len(logs), 1)
+        self._heard()
+        self.clock.advance(2.0)
+        self.assertEqual(self._heard(), ["WATCHDOG=1\nSTATUS=all well"])
+        notifier.stopService()
+
+    def test_a_status_that_can_not_be_told_stops_no_watchdog(self) -> None:
+        """It is logged, and the sign of life goes out."""
+
+        def fails() -> str:
+            raise ZeroDivisionError
+
+        environment = {**self.environment, "WATCHDOG_USEC": "4000000"}
+        notifier = SystemdNotifier(self.clock, fails, environment)
+        notifier.startService()
+        self.clock.pump([2.0, 2.0])
+        self.assertEqual(self._heard(), ["READY=1", "WATCHDOG=1", "WATCHDOG=1"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+        notifier.stopService()

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPConnection, HTTPSConnection
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,9 @@ def connect(arguments: argparse.Namespace, roles: Sequence[str] = MAP_SERVER_FIR
     """Return the daemon that is meant; raise ApiError where there is none."""
     if arguments.url is not None:
         return _at_url(arguments.url, arguments.token_file, arguments.ca_file)
+    for name in ("token_file", "ca_file"):
+        if getattr(arguments, name) is not None:
+            raise ApiError(f"--{name.replace('_', '-')} goes with --url, and there is none")
     path = arguments.socket if arguments.socket is not None else look_around(roles)
     return Api(partial(UnixConnection, path), path)
 
@@ -115,6 +119,8 @@ def _at_url(url: str, token_file: str | None, ca_file: str | None) -> Api:
         raise ApiError(f"--url {url!r}: {failure}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ApiError(f"--url {url!r} is not of the form https://host:port")
+    if token_file is not None and parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ApiError(f"--url {url!r}: everybody on the way could read the token; write https://")
     make = _https(parts.hostname, port, ca_file) if parts.scheme == "https" else None
     return Api(
         make or partial(HTTPConnection, parts.hostname, port),
@@ -122,6 +128,13 @@ def _at_url(url: str, token_file: str | None, ca_file: str | None) -> Api:
         token=_token(token_file) if token_file is not None else "",
         prefix=parts.path.rstrip("/"),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _https(host: str, port: int | None, ca_file: str | None) -> Callable[[], HTTPConnection]:

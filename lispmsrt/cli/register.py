@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Have them registered; return the exit code."""
     if (arguments.eid is None) == (arguments.file is None):
         return complain("give either an EID with --rloc, or --file FILE")
+    if arguments.file is None and not arguments.rloc and arguments.action is None:
+        return complain("an EID without --rloc needs --action: what to do with packets for it")
     try:
         mappings = (
             [_mapping(arguments)] if arguments.file is None else read_mappings(arguments.file)

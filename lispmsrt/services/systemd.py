@@ -42,12 +42,13 @@ class SystemdNotifier(Service):
         self._clock = clock
         self._interval = min(_STATUS_INTERVAL, _watchdog_seconds(environment) / 2)
         self._alarm = Alarm(clock, self._tick)
+        self._is_warned = False
 
     def startService(self) -> None:
         """Say that the daemon is ready: start this one last."""
         super().startService()
         if self._address:
-            self._say("READY=1", f"STATUS={self._status()}")
+            self._say("READY=1", *self._told())
             self._alarm.set(self._clock.seconds() + self._interval)
 
     def stopService(self) -> None:
@@ -62,12 +63,18 @@ class SystemdNotifier(Service):
 
     def reloaded(self) -> None:
         """Say that all is in force again."""
-        self._say("READY=1", f"STATUS={self._status()}")
+        self._say("READY=1", *self._told())
 
     def _tick(self) -> None:
-        # From the reactor: one that hangs says nothing, and systemd starts it anew.
-        self._say("WATCHDOG=1", f"STATUS={self._status()}")
         self._alarm.set(self._clock.seconds() + self._interval)
+        # From the reactor: one that hangs says nothing, and systemd starts it anew.
+        self._say("WATCHDOG=1", *self._told())
+
+    def _told(self) -> tuple[str, ...]:
+        """Return the status; nothing where it can't be told: that is no reason for a new start."""
+        with self._log.failuresHandled("while telling systemd the status"):
+            return (f"STATUS={self._status()}",)
+        return ()
 
     def _say(self, *lines: str) -> None:
         if not self._address:
@@ -79,12 +86,14 @@ class SystemdNotifier(Service):
                 notify.setblocking(False)
                 notify.sendto("\n".join(lines).encode(), address)
         except OSError as failure:
-            self._log.warn(
-                "systemd does not hear us at {address}: {reason}",
-                address=self._address,
-                reason=failure.strerror,
-            )
-            self._address = ""  # once is enough
+            # It may hear us the next time: its queue was full, or we were out of descriptors.
+            if not self._is_warned:
+                self._is_warned = True
+                self._log.warn(
+                    "systemd does not hear us at {address}: {reason}",
+                    address=self._address,
+                    reason=failure.strerror,
+                )
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
