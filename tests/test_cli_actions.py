@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -166,6 +169,29 @@ class RegisterTests(ActionCase):
             self.assert_done(f"register --file {self.file(text)}", "2 registered.\n", *done)
         with patch("sys.stdin", StringIO(MAPPINGS)):
             self.assert_done("register --file -", "2 registered.\n", *done)
+
+    def test_a_file_is_utf_8_whatever_the_locale_is(self) -> None:
+        """As TOML is."""
+        path = Path(self.directory) / "named.toml"
+        path.write_text('[[mapping]]\neid-prefix = "name:Käse"\n', encoding="utf-8")
+        script = (
+            "from lispmsrt.cli.mapping_file import read_mappings\n"
+            f"print(ascii(read_mappings({str(path)!r})))"
+        )
+        environment = {
+            **os.environ,
+            "LC_ALL": "C",
+            "PYTHONCOERCECLOCALE": "0",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        found = subprocess.run(
+            [sys.executable, "-X", "utf8=0", "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(found.stdout, "[{'eid-prefix': 'name:K\\xe4se'}]\n", found.stderr)
 
     def test_json_has_a_line_for_each(self) -> None:
         """And nothing else."""

@@ -13,6 +13,9 @@ from lispmsrt.config import ConfigError, MappingConfig
 from lispmsrt.services import operations as module
 from lispmsrt.services.operations import (
     PATIENCE,
+    NoSuchMappingError,
+    NoSuchSessionError,
+    NotConfiguredError,
     NothingToReloadError,
     NotThisRoleError,
     Operations,
@@ -94,11 +97,11 @@ class ClearTests(Ground):
         self.assertEqual(Operations(server, None).clear_sessions(ETR_ONE), 1)
 
     def test_nobody_is_named(self) -> None:
-        """KeyError, with a sentence."""
+        """NoSuchSessionError, with a sentence."""
         operations = Operations(self.server(), self.etr("10.1.1.0/24"))
         self.network.run(1)
         for text in ("", "5", "²", "192.0.2.77", "192.0.2.77:80", "rubbish", "[::1]:x"):
-            with self.assertRaises(KeyError) as caught:
+            with self.assertRaises(NoSuchSessionError) as caught:
                 operations.clear_sessions(text)
             self.assertEqual(caught.exception.args, (f"there is no session {text}",))
 
@@ -249,7 +252,7 @@ class RefreshTests(Ground):
                 "there is no EID-prefix that has to do with name:printer in the configuration",
             ),
         ):
-            with self.assertRaises(ValueError) as caught:
+            with self.assertRaises(NotConfiguredError) as caught:
                 self.operations.refresh(request)
             self.assertEqual(str(caught.exception), text)
 
@@ -389,12 +392,13 @@ class MappingTests(Ground):
         return result
 
     def test_what_is_not_registered_can_not_be_withdrawn(self) -> None:
-        """KeyError with a sentence; likewise while it is withdrawn."""
+        """NoSuchMappingError with a sentence; likewise while it is withdrawn."""
         self.server()
         etr = self.etr("10.1.1.0/24")
         self.network.run(1)
         operations = Operations(None, etr)
         (failure,) = outcome(operations.withdraw(eid_of("10.9.0.0/16", 3)))
+        self.assertIsInstance(failure, NoSuchMappingError)
         self.assertEqual(failure.args, ("[3] 10.9.0.0/16 is not registered",))
         first = outcome(operations.withdraw(eid_of("10.1.1.0/24")))
         (second,) = outcome(operations.withdraw(eid_of("10.1.1.0/24")))

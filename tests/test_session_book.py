@@ -220,7 +220,23 @@ class LogTests(_Ground):
             for at in (0.0, 30.0, ANNOUNCED_EVERY):
                 for number in range(_MAX_REJECTION_LINES):
                     log.note(_rejection(at, f"site {number}"), 0)
-        self.assertEqual(len(events), 2 * _MAX_REJECTION_LINES)
+        said = [formatEvent(event) or "" for event in events]
+        lines = [line for line in said if line.startswith("rejected ")]
+        self.assertEqual(len(lines), 2 * _MAX_REJECTION_LINES)
+
+    def test_rejections_without_a_line_are_counted(self) -> None:
+        """It is said at once that there are such, and a minute later how many, but not again."""
+        log = RejectionLog(lambda peer, transport: None)
+        with capturedLogs() as events:
+            for at, unsaid in ((0.0, 0), (30.0, 4), (ANNOUNCED_EVERY, 0), (2 * ANNOUNCED_EVERY, 0)):
+                for number in range(_MAX_REJECTION_LINES):
+                    log.note(_rejection(at, f"site {number}"), unsaid)
+        said = [formatEvent(event) or "" for event in events]
+        others = [line for line in said if not line.startswith("rejected ")]
+        self.assertEqual(len(others), 2)
+        self.assertEqual(said.index(others[0]), _MAX_REJECTION_LINES)
+        self.assertTrue(others[0].startswith("further rejections of this minute"), others[0])
+        self.assertTrue(others[1].startswith(f"{5 * _MAX_REJECTION_LINES} rejections more"))
 
 
 def _rejection(at: float, site: str) -> Rejection:

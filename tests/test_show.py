@@ -176,6 +176,29 @@ class TerminalTests(ShowCase):
         self.assertEqual(self.output("show sessions", daemon).count("192.0.2.7:51234"), 400)
 
 
+class LegendTests(ShowCase):
+    """The lines above a table."""
+
+    def test_they_wait_for_the_first_page(self) -> None:
+        """Of a list that does not come only the error is printed."""
+
+        def failing(path: str, parameters: dict[str, str]) -> tuple[int, object]:
+            return 404, {"error": "this lispmsrt is no Map-Server"}
+
+        for command in ("history", "sites", "sessions", "registrations", "rejections"):
+            with patch.object(self.map_server, "answer", failing):
+                ran = self.show(f"show {command}")
+            self.assertEqual((ran.code, ran.output), (2, ""), command)
+            self.assertIn("no Map-Server", ran.errors)
+
+    def test_they_stand_above_an_empty_table(self) -> None:
+        """And above its heading."""
+        empty = self.daemon("empty", {**SAMPLES, "/history": ()})
+        legend, heading, *_rest = self.show("show history", empty).output.splitlines()
+        self.assertTrue(legend.startswith("+ = registered"), legend)
+        self.assertTrue(heading.startswith("Timestamp"), heading)
+
+
 class JsonTests(ShowCase):
     """``--json``."""
 

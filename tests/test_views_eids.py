@@ -5,6 +5,7 @@ from __future__ import annotations
 from lispmsrt import Etr
 from lispmsrt.control.inquiries import Form
 from lispmsrt.services.requester import NoAnswerError
+from lispmsrt.views import past
 from lispmsrt.views.ages import ago, lasting
 from lispmsrt.views.values import EidView, Explanation
 from lispmsrt.wire.addresses import Address, EidPrefix
@@ -197,6 +198,19 @@ class ExplanationTests(ViewsGround):
         told = self._told(self.explained("10.1.1.7"))
         self.assertIn("10.1.1.0/24 was withdrawn", told)
         self.assertIn(f"at {ETR_ONE}:", told)
+
+    def test_withdrawn_too_long_ago(self) -> None:
+        """Only so much of the history is looked at in one turn."""
+        self.watched()
+        etr = self.etr("10.1.1.0/24", "10.1.2.0/24")
+        self.network.run(5)
+        for prefix in ("10.1.1.0/24", "10.1.2.0/24"):
+            etr.withdraw(eid_of(prefix)).addErrback(lambda failure: None)
+            self.network.run(30)
+        self.assertIn("was withdrawn", self._told(self.explained("10.1.1.7")))
+        self.patch(past, "MAX_LOOKED_AT", 1)
+        self.assertNotIn("was withdrawn", self._told(self.explained("10.1.1.7")))
+        self.assertIn("was withdrawn", self._told(self.explained("10.1.2.7")))
 
     def test_expired(self) -> None:
         """Its ETR went away."""

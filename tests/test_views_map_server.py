@@ -145,9 +145,25 @@ class SessionTests(ViewsGround):
             (use.kind, use.instance_id, use.afi, use.count) for use in found.uses
         ]
         self.assertEqual((kind[:3], instance_id, afi, count), ("ETR", 0, "IPv4", 2))
-        for text in ("99", "203.0.113.1", "", "x", "198.51.100.1:1"):
+        for text in ("99", "203.0.113.1", "", "x", "198.51.100.1:1", "9" * 5000):
             self.assertIsNone(self.views.session(text))
         self.assert_json(found, SessionView)
+
+    def test_an_address_with_several_sessions_is_too_little(self) -> None:
+        """The sentence says what to name one by; an IPv6 address may be written in any way."""
+        one, other = self.map_server.sessions
+        self.patch(one, "peer", "[2001:db8::1]:4000")
+        self.patch(other, "peer", "[2001:db8::1]:4001")
+        with self.assertRaises(sessions.SeveralSessionsError) as caught:
+            self.views.session("2001:db8:0::1")
+        self.assertEqual(
+            str(caught.exception),
+            "2 sessions are from 2001:db8:0::1: name one by its number or its address and port",
+        )
+        found = self.views.session("[2001:DB8::0:1]:4001")
+        assert found is not None
+        self.assertEqual(found.id, other.id)
+        self.assertEqual(len(self.views.sessions(SessionFilter(peer="2001:DB8::0:1")).items), 2)
 
     def test_uses_that_are_too_many_to_count(self) -> None:
         """Are said to be."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
 from lispmsrt.config import ConfigError
+from lispmsrt.web.routes import make_routes
 from tests.management_ground import TOKEN, HttpAnswer, ManagementGround, http
 from tests.session_certificates import map_server_certificate
 
@@ -77,6 +79,19 @@ class LoopbackTests(_AccessGround):
             self.assertEqual(answer.status, 401)
             self.assertIn("actions need the Unix socket", answer.error)
             self.assertTrue(answer.headers["www-authenticate"].startswith("Bearer"))
+
+    async def test_methods_that_no_path_has_are_not_taken_for_actions(self) -> None:
+        """405, with what the path has; no action has one of these."""
+        for method in ("DELETE", "PUT", "PATCH", "BREW"):
+            for path, allowed in ((_READ, "GET, HEAD, OPTIONS"), (_ACT, "OPTIONS, POST")):
+                answer = await http(self.reactor, self.endpoint, path, method)
+                self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed))
+
+    async def test_every_action_has_the_method_that_is_taken_for_one(self) -> None:
+        """A route with another would be open to who may only read."""
+        streams = self.management.streams
+        routes = make_routes(self.views, self.operations, streams, Counter())
+        self.assertEqual({route.method for route in routes}, {"GET", "POST"})
 
     async def test_only_our_own_host_names_are_answered(self) -> None:
         """Else a page could have its own name stand for a loopback address, and read."""
@@ -246,6 +261,13 @@ class ActionTests(_AccessGround):
         await self.until(lambda: session not in self.map_server.sessions)
         answer = await self.act("clear-session", {"session": "192.0.2.99"})
         self.assertEqual((answer.status, answer.error), (404, "there is no session 192.0.2.99"))
+
+    async def test_a_refresh_of_what_is_not_configured_is_not_found(self) -> None:
+        """404, with a sentence."""
+        await self.begin()
+        answer = await self.act("refresh", {"scope": "site", "site": "nobody"})
+        sentence = "there is no site 'nobody' in the configuration"
+        self.assertEqual((answer.status, answer.error), (404, sentence))
 
     async def test_a_reload_is_answered_when_it_is_done(self) -> None:
         """With the mistakes of the file, if there are any."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from lispmsrt.views.sessions import SeveralSessionsError
 from tests.management_ground import HttpAnswer, ManagementGround
 from tests.rim import mapping, site_text
 
@@ -233,6 +234,17 @@ class OtherRoleTests(ManagementGround):
         for path in ("/api/v1/etr", "/api/v1/etr/mappings"):
             answer = await self.get(path)
             self.assertEqual((answer.status, answer.error), (404, "this lispmsrt is no ETR"))
+
+    async def test_an_address_of_several_sessions_is_told(self) -> None:
+        """With 409, and what to name one by."""
+        self.start()
+
+        def several(text: str) -> None:
+            raise SeveralSessionsError(f"2 sessions are from {text}")
+
+        self.patch(self.views.map_server, "session", several)
+        answer = await self.get("/api/v1/sessions/192.0.2.1")
+        self.assertEqual((answer.status, answer.error), (409, "2 sessions are from 192.0.2.1"))
 
     async def test_a_bug_is_logged_and_not_shown(self) -> None:
         """The client gets one sentence, the log gets the traceback."""

@@ -195,7 +195,7 @@ class FailingActionTests(ManagementGround):
     async def test_a_bug_is_logged_and_told(self) -> None:
         """Even if it looks like a refusal from afar."""
         self.start()
-        for failure in (RuntimeError("no"), KeyError(), KeyError(7)):
+        for failure in (RuntimeError("no"), KeyError(7), KeyError("name"), ValueError("no")):
 
             def fail(failure: Exception = failure) -> None:
                 raise failure

@@ -60,9 +60,30 @@ class RequestTests(ManagementGround):
         """16 kB; and all headers together."""
         heard = await self.raw(f"GET /{'x' * 17_000} HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertTrue(heard.startswith(b"HTTP/1.1 414 "), heard)
+        heard = await self.raw(f"GET / HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 17_000}\r\n\r\n")
+        self.assertTrue(heard.startswith(b"HTTP/1.1 431 "), heard)
         headers = "".join(f"X-{number}: {'x' * 1000}\r\n" for number in range(20))
         heard = await self.raw(f"GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
         self.assertTrue(heard.startswith(b"HTTP/1.1 400 "), heard)
+
+    async def test_refusals_are_counted_by_status(self) -> None:
+        """Whoever answers: the API, the endpoint, or Twisted."""
+        for octets in (
+            f"{_HEAD}Content-Length: {MAX_DRAINED + 1}\r\n\r\n",
+            f"GET /{'x' * 17_000} HTTP/1.1\r\n\r\n",
+            f"GET / HTTP/1.1\r\nX: {'x' * 17_000}\r\n\r\n",
+            "GET\r\n\r\n",
+        ):
+            await self.raw(octets)
+        for path in ("/nowhere", "/api/v1/sessions/7", "/", "/api/v1/overview"):
+            await self.get(path)
+        await self.act("refresh", b" " * (MAX_BODY + 1))
+        found = {
+            name.removeprefix("requests answered with "): count
+            for name, count in self.management.counters.items()
+            if name.startswith("requests answered with ")
+        }
+        self.assertEqual(found, {"400": 1, "404": 2, "413": 2, "414": 1, "431": 1})
 
     async def test_garbage_is_refused_and_shows_nothing(self) -> None:
         """Each on a connection of its own; the next one is served."""

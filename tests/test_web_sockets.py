@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -15,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lispmsrt.config import ManagementConfig
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.operations import Operations
+from lispmsrt.web import unix_sockets
 from lispmsrt.web.management import Management
 from lispmsrt.web.unix_sockets import complete, prepare
 from tests.management_ground import ManagementGround, private_directory
@@ -77,6 +81,20 @@ class UnixSocketTests(SynchronousTestCase):
         self.assertIn("no socket", str(failure))
         self.assertEqual(self.path.read_text(), "precious")
 
+    def test_what_may_not_be_looked_at_is_an_error_in_one_sentence(self) -> None:
+        """As a directory of somebody else, or a path that is too long for a socket."""
+        prepare(self.path)
+
+        def denied(path: Path, *rest: object) -> Any:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        with patch.object(Path, "lstat", denied):
+            failure = self.assertRaises(ListenError, prepare, self.path)
+        self.assertEqual(str(failure), f"{self.path} can't be opened: Permission denied")
+        with patch("lispmsrt.web.unix_sockets.is_private", denied):
+            failure = self.assertRaises(ListenError, prepare, self.path)
+        self.assertIn("Permission denied", str(failure))
+
     def test_unix_strings_are_completed(self) -> None:
         """Twisted would let everybody in."""
         self.assertEqual(complete("unix:/a"), "unix:/a:mode=600:lockfile=0")
@@ -137,6 +155,23 @@ class LifeTests(ManagementGround):
             again.startService()
         (event,) = [event for event in events if event["log_level"] is LogLevel.warn]
         self.assertIn("served by another process", str(event["reason"]))
+        return again.stopService()
+
+    def test_nor_does_it_need_a_place_that_it_may_look_at(self) -> None:
+        """Somebody else's directory costs the endpoint, not the process."""
+        self.start()
+
+        def denied(directory: Path, user: int) -> bool:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        self.patch(unix_sockets, "is_private", denied)
+        nobody = Operations(None, None, None)
+        config = ManagementConfig(listen=(f"unix:{self.directory}/other.sock",))
+        again = Management(config, self.views, nobody, reactor, is_optional=True)
+        with capturedLogs() as events:
+            again.startService()
+        (event,) = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertIn("Permission denied", str(event["reason"]))
         return again.stopService()
 
     def test_what_systemd_opened_to_others_is_refused(self) -> None:

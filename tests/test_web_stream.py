@@ -124,6 +124,32 @@ class StreamTests(SynchronousTestCase):
             self.clock.advance(1.0)
         self.assertEqual((len(reader.lines), reader.aborted), (4, 0))
 
+    def test_what_can_not_be_begun_takes_no_place(self) -> None:
+        """A failing look is the failure of one request."""
+
+        def broken() -> Any:
+            raise RuntimeError("a bug")
+
+        self.patch(self.views, "overview", broken)
+        self.assertRaises(RuntimeError, self.open)
+        self.assertEqual((len(self.streams), self.clock.getDelayedCalls()), (0, []))
+
+    def test_one_that_fails_does_not_end_the_others(self) -> None:
+        """It is dropped, and the log says why."""
+        failing, _result, ended = self.open()
+        other, _result, _ended = self.open()
+
+        def broken(octets: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        self.patch(failing, "write", broken)
+        self.clock.pump([1.0, 1.0])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual((failing.aborted, len(other.lines), len(self.streams)), (1, 3, 1))
+        self.assertEqual(self.counters["streams dropped: failed"], 1)
+        ended.cancel()  # what a lost connection does
+        self.assertEqual(len(self.streams), 1)
+
     def test_stopping_ends_every_stream(self) -> None:
         """Each is told, and no timer stays."""
         _reader, result, _ended = self.open()

@@ -20,7 +20,7 @@ def read_mappings(path: str) -> list[Mapping]:
     """Return the mappings of a file; ``-`` is standard input; raise MappingFileError."""
     place = "standard input" if path == "-" else path
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         tables = tomllib.loads(text)
     except OSError as failure:
         raise MappingFileError(f"{place} can't be read: {failure.strerror}") from None

@@ -7,10 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
+from itertools import chain, islice
 from typing import Any
 
 from lispmsrt.cli.api_client import ApiError
+from lispmsrt.cli.blocks import Block, Line, Table
 from lispmsrt.cli.complaint import complain
 from lispmsrt.cli.find_daemon import add_connection_arguments, connect
 from lispmsrt.cli.screens import Screen, standard_screen
@@ -68,11 +71,29 @@ def run_view(view: View, arguments: argparse.Namespace, screen: Screen | None = 
             for piece in json_lines(look):
                 sys.stdout.write(piece)
         else:
-            screen.draw(view.draw(look))
+            screen.draw(_once_begun(view.draw(look)))
     except ApiError as failure:
         sys.stdout.flush()
         return complain(failure)
     return 0
+
+
+def _once_begun(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield blocks, but the lines above the first table not before its first row has come: a legend
+    above nothing but an error is of no use.
+    """
+    held: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            rows = iter(block.rows)
+            first = list(islice(rows, 1))
+            held.append(replace(block, rows=chain(first, rows)))
+            break
+        held.append(block)
+        if not isinstance(block, Line):
+            break
+    yield from held
+    yield from blocks
 
 
 def json_lines(look: Look) -> Iterator[str]:

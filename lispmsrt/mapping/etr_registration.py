@@ -5,7 +5,11 @@ from __future__ import annotations
 from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.wire.record_walk import EID_OFFSET
 
-__all__ = ["EtrRegistration"]
+__all__ = ["EtrRegistration", "UnregistrableError"]
+
+
+class UnregistrableError(ValueError):
+    """No Map-Register can carry this record. The text is a sentence."""
 
 
 class EtrRegistration:

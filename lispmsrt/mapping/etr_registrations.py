@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from lispmsrt.mapping.etr_listing import EtrListing
-from lispmsrt.mapping.etr_registration import EtrRegistration
+from lispmsrt.mapping.etr_registration import EtrRegistration, UnregistrableError
 from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
 from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.mapping.sites import eid_key
@@ -88,13 +88,15 @@ class EtrRegistrations:
         """Mean to register this record from now on; return its EID wire form."""
         family = eid_key(record.eid)[:2]  # refuses what can't be a lookup key
         if not record.ttl:
-            raise ValueError(f"{record.eid}: a record TTL of 0 withdraws")
+            raise UnregistrableError(f"{record.eid}: a record TTL of 0 withdraws")
         if record.eid.explicit_instance:
             record = replace(record, eid=_plain(record.eid))
         eid = eid_wire_form(record.eid)
         wire = encode_record(record)
         if len(wire) > MAX_RECORD:
-            raise ValueError(f"{record.eid}: {len(wire)} octets of locators and EID are too large")
+            raise UnregistrableError(
+                f"{record.eid}: {len(wire)} octets of locators and EID are too large"
+            )
         entry = self.entries.get(eid)
         if entry is None:
             entry = self.entries[eid] = EtrRegistration(eid, wire)

@@ -122,15 +122,20 @@ class RejectionLog:
         self._find = find
         self._began = float("-inf")
         self._lines = 0
+        self._dropped = 0
 
     def note(self, rejection: Rejection, unsaid: int) -> None:
         """Say what was refused, and how many others there were of the same site and rule since the
         last line.
         """
         if rejection.at - self._began >= ANNOUNCED_EVERY:
+            self._tell_dropped()
             self._began, self._lines = rejection.at, 0
         self._lines += 1
         if self._lines > _MAX_REJECTION_LINES:
+            if not self._dropped:
+                self._log.info("further rejections of this minute get no line, but are counted")
+            self._dropped += 1 + unsaid
             return
         session = self._find(rejection.source, rejection.protocol)
         whose = f"session {session.id} with " if session is not None else ""
@@ -153,3 +158,14 @@ class RejectionLog:
             more=more_text(unsaid),
             **fields,
         )
+
+    def _tell_dropped(self) -> None:
+        """Say how many got no line."""
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._log.info(
+                "{dropped} rejections more than these got no line: there were rejections by more"
+                " than {limit} rules and sites in a minute",
+                dropped=dropped,
+                limit=_MAX_REJECTION_LINES,
+            )

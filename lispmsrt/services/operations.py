@@ -5,16 +5,20 @@ that the management endpoint does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import ip_address
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 
-from lispmsrt.config import MappingConfig, SocketAddress, make_record
-from lispmsrt.control.arming import normalised
+from lispmsrt.config import MappingConfig, make_record
+from lispmsrt.mapping.etr_registration import UnregistrableError
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.link import MapServerLink
 from lispmsrt.services.map_server import MapServer
-from lispmsrt.services.refresh_requests import RefreshRequest, refresh_sessions
+from lispmsrt.services.refresh_requests import (
+    NotConfiguredError,
+    RefreshRequest,
+    refresh_sessions,
+)
+from lispmsrt.services.session_names import canonical, is_number, naming
 from lispmsrt.session.base import CloseReason, SessionState
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.wire.addresses import EidPrefix
@@ -23,11 +27,15 @@ __all__ = [
     "MAX_MAPPINGS",
     "MAX_WAITING",
     "PATIENCE",
+    "NoSuchMappingError",
+    "NoSuchSessionError",
+    "NotConfiguredError",
     "NotThisRoleError",
     "NothingToReloadError",
     "Operations",
     "RefreshRequest",
     "TooManyError",
+    "UnregistrableError",
 ]
 
 PATIENCE = 30.0
@@ -81,39 +89,39 @@ class Operations:
         """Close the sessions that a text names: the id of one, the peer's address and port, or its
         address alone for all from there. On an ETR the peer is the Map-Server.
 
-        Returns how many; KeyError when there is none. Registrations stay as after any lost
-        session, and the ETR authenticates over UDP and connects again.
+        Returns how many; NoSuchSessionError when there is none. Registrations stay as after any
+        lost session, and the ETR authenticates over UDP and connects again.
         """
         server_sessions = list(self._map_server_sessions(text))
-        links = [] if server_sessions and _is_number(text) else list(self._links(text))
+        links = [] if server_sessions and is_number(text) else list(self._links(text))
         for session, now in server_sessions:
             session.close(CloseReason.CLEARED, now)
         cleared = len(server_sessions) + sum(link.clear() for link in links)
         if not cleared:
-            raise KeyError(f"there is no session {text}")
+            raise NoSuchSessionError(f"there is no session {text}")
         return cleared
 
     def _map_server_sessions(self, text: str) -> Iterator[tuple[MapServerSession, float]]:
         if self._map_server is None:
             return
-        is_named = _naming(text)
+        is_named = naming(text)
         for session, protocol in self._map_server.session_protocols.items():
             is_open = session.state is not SessionState.CLOSED
             if is_open and is_named(session.id, session.peer):
                 yield session, protocol.clock.seconds()
 
     def _links(self, text: str) -> Iterator[MapServerLink]:
-        is_named = _naming(text)
+        is_named = naming(text)
         for link in self._etr.links if self._etr is not None else ():
             session = link.session
             if session is not None and (
-                is_named(session.id, session.peer) or is_named(0, _canonical(link.config.address))
+                is_named(session.id, session.peer) or is_named(0, canonical(link.config.address))
             ):
                 yield link
 
     def refresh(self, request: RefreshRequest) -> int:
         """Have ETRs register again, as far as the request says; return how many sessions were
-        asked. ValueError where the configuration has no such site, instance or EID-prefix.
+        asked. NotConfiguredError where the configuration has no such site, instance or EID-prefix.
         """
         if self._map_server is None:
             raise NotThisRoleError("this lispmsrt is no Map-Server")
@@ -149,7 +157,7 @@ class Operations:
         Fires with whether all have acknowledged it; False means that one is silent, or that
         something else was asked for meanwhile: the ETR goes on trying. Fails with
         RegistrationRejected where one refuses: the mapping stays, as a configured one would. After
-        ValueError and TooManyError nothing has changed.
+        UnregistrableError and TooManyError nothing has changed.
         """
         return Deferred.fromCoroutine(self._registered(mapping))
 
@@ -163,15 +171,15 @@ class Operations:
         """Withdraw a mapping from every Map-Server. One that is configured comes back when the
         process starts again: to be rid of it, take it out of the file too.
 
-        Fires with whether all know, as :meth:`register` does. Fails with KeyError when it is not
-        registered, and with TooManyError.
+        Fires with whether all know, as :meth:`register` does. Fails with NoSuchMappingError when it
+        is not registered, and with TooManyError.
         """
         return Deferred.fromCoroutine(self._withdrawn(eid_prefix))
 
     async def _withdrawn(self, eid_prefix: EidPrefix) -> bool:
         etr = self._need_etr()
         if not etr.registers(eid_prefix):
-            raise KeyError(f"{eid_prefix} is not registered")
+            raise NoSuchMappingError(f"{eid_prefix} is not registered")
         return await self._acknowledged(lambda: etr.withdraw(eid_prefix), etr)
 
     async def _acknowledged(self, act: Callable[[], Deferred[None]], etr: Etr) -> bool:
@@ -193,34 +201,6 @@ class Operations:
         return self._etr
 
 
-def _naming(text: str) -> Callable[[int, str], bool]:
-    """Return what tells whether a text names the session of this number with this peer. There may
-    be thousands to ask about, so the text is read once.
-    """
-    if _is_number(text):
-        wanted = int(text)
-        return lambda number, peer: bool(number) and number == wanted
-    try:
-        meant = SocketAddress.from_text(text)
-    except ValueError:
-        return lambda number, peer: peer == text
-    whole = _canonical(meant)
-    if text not in (meant.host, f"[{meant.host}]"):
-        return lambda number, peer: peer == whole
-    start = whole.removesuffix(str(meant.port))
-    return lambda number, peer: peer.startswith(start)
-
-
-def _canonical(address: SocketAddress) -> str:
-    """Return address and port as they stand where the kernel has written the address."""
-    host = ip_address(normalised(address.packed))
-    return str(SocketAddress(str(host), address.port))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
 def _why_nothing(map_server: MapServer | None, etr: Etr | None) -> str:
     if map_server is not None:
         return "nothing to reload: this Map-Server was not started from a configuration file"
@@ -230,3 +210,11 @@ def _why_nothing(map_server: MapServer | None, etr: Etr | None) -> str:
             " and withdraw mappings while it runs"
         )
     return "nothing to reload: a Map-Resolver reads its file at the start only; restart it"
+
+
+class NoSuchSessionError(KeyError):
+    """No session has this name. The argument is a sentence."""
+
+
+class NoSuchMappingError(KeyError):
+    """No such EID-prefix is registered. The argument is a sentence."""

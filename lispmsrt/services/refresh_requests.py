@@ -14,7 +14,7 @@ from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.wire.addresses import NO_ADDRESS, Afi, EidPrefix
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
 
-__all__ = ["RefreshRequest", "refresh_sessions"]
+__all__ = ["NotConfiguredError", "RefreshRequest", "refresh_sessions"]
 
 _TAKES = {
     "everything": (),
@@ -23,6 +23,10 @@ _TAKES = {
     "eid": ("eid_prefix", "instance_id"),
 }
 """Scope to the values that it is told by; the first must be there."""
+
+
+class NotConfiguredError(ValueError):
+    """The configuration has no such site, instance or EID-prefix. The text is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class RefreshRequest:
 
 def refresh_sessions(server: MapServer, request: RefreshRequest) -> int:
     """Ask whoever may have registered such a thing to register it again; return how many sessions
-    were asked. ValueError where the configuration has no such site, instance or EID-prefix.
+    were asked. NotConfiguredError where the configuration has no such site, instance or EID-prefix.
     """
     names = _sites_of(server.registrar.sites, request)
     message = request.message()
@@ -109,7 +113,7 @@ def _sites_of(sites: Sites, request: RefreshRequest) -> set[str] | None:
         return None
     names = {prefix.site.name for prefix in sites.prefixes if matches(prefix)}
     if not names:
-        raise ValueError(f"there is no {missing} in the configuration")
+        raise NotConfiguredError(f"there is no {missing} in the configuration")
     return names
 
 

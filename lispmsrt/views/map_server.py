@@ -88,7 +88,7 @@ class MapServerViews:
 
     def session(self, text: str) -> SessionView | None:
         """Return the session with an ID, or from an address and port, or from an address if it is
-        the only one.
+        the only one. SeveralSessionsError where it is not.
         """
         return self._sessions.one(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from lispmsrt.mapping.history import HistoryLine
 from lispmsrt.mapping.rejections import Rejection
@@ -10,7 +11,7 @@ from lispmsrt.mapping.sites import eid_key
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.views.ages import ago
 from lispmsrt.views.findings import Findings
-from lispmsrt.views.history import TAKEN_OUT, HistoryPages
+from lispmsrt.views.history import MAX_LOOKED_AT, TAKEN_OUT, HistoryPages
 from lispmsrt.views.naming import eid_text
 from lispmsrt.views.registration_walk import is_inside
 from lispmsrt.views.times import Times
@@ -56,10 +57,11 @@ class Past:
         self, findings: Findings, eid: EidPrefix, *, longer_than: int = -1, advises: bool = True
     ) -> bool:
         """Tell how the last registration ended that covered an EID, or was inside the EID-prefix,
-        and what to do about it; whether there is any to tell of.
+        and what to do about it; whether there is any to tell of among the newest MAX_LOOKED_AT
+        lines.
         """
         is_about = _is_about(eid)
-        for line in self._history.ends():
+        for line in islice(self._history.ends(), MAX_LOOKED_AT):
             is_longer = line.key.bit_length() - 1 > longer_than
             if not is_longer or not is_about(line.table.instance_id, line.table.afi, line.key):
                 continue

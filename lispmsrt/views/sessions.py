@@ -10,6 +10,7 @@ from itertools import islice
 from lispmsrt.mapping.database import Lease
 from lispmsrt.protocols import SessionProtocol
 from lispmsrt.services.map_server import MapServer
+from lispmsrt.services.session_names import naming
 from lispmsrt.session.base import SessionState
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.views.cursors import at_most, number_from
@@ -19,7 +20,7 @@ from lispmsrt.views.times import Times
 from lispmsrt.views.values import Page, SessionFilter, SessionUseView, SessionView
 from lispmsrt.wire.addresses import Afi
 
-__all__ = ["MAX_HELD", "MAX_LOOKED_AT", "MAX_USES", "SessionPages"]
+__all__ = ["MAX_HELD", "MAX_LOOKED_AT", "MAX_USES", "SessionPages", "SeveralSessionsError"]
 
 MAX_LOOKED_AT = 10_000
 """Sessions that a filter is applied to for one page: some 3 ms."""
@@ -37,6 +38,10 @@ _INSTANCE_ID, _INNER_AFI = slice(18, 22), slice(22, 24)
 _Up = tuple[MapServerSession, SessionProtocol]
 
 
+class SeveralSessionsError(LookupError):
+    """A text means more than one session. The text of the error is a sentence."""
+
+
 class SessionPages:
     """Pages of sessions, in the order in which they came up."""
 
@@ -49,12 +54,13 @@ class SessionPages:
         after = number_from(cursor)
         sessions: Sequence[_Up] = list(self._server.session_protocols.items())
         first = 0 if after is None else bisect_right(sessions, after, key=_id)
+        is_from = naming(asked.peer) if asked.peer is not None else None
         since = None if asked.since is None else self._times.monotonic(asked.since)
         limit = at_most(limit)
         items: list[SessionView] = []
         last = 0
         for up in sessions[first : first + MAX_LOOKED_AT]:
-            if _matches(asked, since, up[0]):
+            if _matches(asked, since, up[0]) and (is_from is None or is_from(0, up[0].peer)):
                 if len(items) >= limit:
                     break
                 items.append(self._view(*up))
@@ -67,19 +73,23 @@ class SessionPages:
 
     def one(self, text: str) -> SessionView | None:
         """Return the session with an ID, or from an address and port, or from an address if it is
-        the only one.
+        the only one; else SeveralSessionsError.
         """
         found = self.find(text)
-        return self._view(*found[0], in_full=True) if len(found) == 1 else None
+        if len(found) > 1:
+            raise SeveralSessionsError(
+                f"{len(found)} sessions are from {text}: name one by its number or its address and"
+                " port"
+            )
+        return self._view(*found[0], in_full=True) if found else None
 
     def find(self, text: str) -> list[_Up]:
         """Return the sessions that a text means: one by its ID or address and port, or all from an
         address.
         """
+        is_named = naming(text)
         sessions = self._server.session_protocols.items()
-        if text.isascii() and text.isdigit():
-            return [up for up in sessions if up[0].id == int(text)]
-        return [up for up in sessions if _is_peer(up[0].peer, text)]
+        return [up for up in sessions if is_named(up[0].id, up[0].peer)]
 
     def _view(
         self, session: MapServerSession, protocol: SessionProtocol, *, in_full: bool = False
@@ -136,7 +146,6 @@ def _matches(asked: SessionFilter, since: float | None, session: MapServerSessio
     return (
         (asked.site is None or site == asked.site)
         and (asked.transport is None or session.transport.upper() == asked.transport.upper())
-        and (asked.peer is None or _is_peer(session.peer, asked.peer))
         and (asked.established is None or is_established is asked.established)
         and (since is None or session.began >= since)
         and (asked.troubled is None or _is_troubled(session) is asked.troubled)
@@ -145,11 +154,6 @@ def _matches(asked: SessionFilter, since: float | None, session: MapServerSessio
 
 def _is_troubled(session: MapServerSession) -> bool:
     return session.is_paused or bool(session_errors(session.counters))
-
-
-def _is_peer(peer: str, text: str) -> bool:
-    """Whether a text means the peer: by address and port, or by address."""
-    return peer == text or peer.rpartition(":")[0].strip("[]") == text.strip("[]")
 
 
 def _family(record: bytes) -> tuple[int, int]:

@@ -15,11 +15,15 @@ from lispmsrt.config import ConfigError, MappingConfig
 from lispmsrt.config.values import EidPrefixText, InstanceId
 from lispmsrt.services.etr import RegistrationRejected
 from lispmsrt.services.operations import (
+    NoSuchMappingError,
+    NoSuchSessionError,
+    NotConfiguredError,
     NothingToReloadError,
     NotThisRoleError,
     Operations,
     RefreshRequest,
     TooManyError,
+    UnregistrableError,
 )
 from lispmsrt.web.declarations import API, Asked, Route
 from lispmsrt.web.errors import ApiError
@@ -169,7 +173,7 @@ class _Actions:
         said = body.model_dump(exclude_none=True, exclude_defaults=True)
         return _Action(
             " ".join(["refresh", *(f"{name}={value}" for name, value in said.items())]),
-            lambda: self._operations.refresh(RefreshRequest(**body.model_dump())),
+            lambda: self._operations.refresh(_refresh_request(body)),
             RefreshAsked,
         )
 
@@ -194,6 +198,14 @@ class _Actions:
             lambda: self._operations.withdraw(eid),
             lambda acknowledged: Withdrawn(str(eid), acknowledged),
         )
+
+
+def _refresh_request(body: Refresh) -> RefreshRequest:
+    """Return what is asked for; ApiError says what does not fit."""
+    try:
+        return RefreshRequest(**body.model_dump())
+    except ValueError as failure:
+        raise ApiError(400, str(failure)) from None
 
 
 def _answer(who: str, action: _Action) -> Deferred[object]:
@@ -236,12 +248,14 @@ def _refusal(failure: BaseException | None) -> ApiError | None:
             return ApiError(409, "; ".join(failure.mistakes))
         case RegistrationRejected() | NothingToReloadError():
             return ApiError(409, str(failure))
-        case NotThisRoleError():
+        case NotThisRoleError() | NotConfiguredError():
             return ApiError(404, str(failure))
+        case NoSuchSessionError(args=(str(sentence),)) | NoSuchMappingError(args=(str(sentence),)):
+            return ApiError(404, sentence)
         case TooManyError():
             return ApiError(503, str(failure))
-        case KeyError(args=(str(sentence),)):
-            return ApiError(404, sentence)
-        case ValueError():
+        case UnregistrableError():
             return ApiError(400, str(failure))
+        case ApiError():
+            return failure
     return None

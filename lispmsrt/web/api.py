@@ -9,6 +9,7 @@ from lispmsrt.views.cursors import CursorError
 from lispmsrt.views.etr import EtrViews
 from lispmsrt.views.map_server import MapServerViews
 from lispmsrt.views.node import NodeViews
+from lispmsrt.views.sessions import SeveralSessionsError
 from lispmsrt.views.statistics import management_statistics
 from lispmsrt.views.values import (
     EidView,
@@ -233,7 +234,7 @@ def _single_routes(views: NodeViews) -> tuple[Route, ...]:
             SessionView,
             lambda asked: _found(_map_server(views).session, asked.values["id"], "session"),
             (session,),
-            errors=nothing,
+            errors={**nothing, 409: "several sessions are from this address"},
         ),
         Route(
             "GET",
@@ -269,7 +270,10 @@ def _single_routes(views: NodeViews) -> tuple[Route, ...]:
 
 
 def _found(view: Callable[[str], _View | None], text: str, what: str) -> _View:
-    found = view(text)
+    try:
+        found = view(text)
+    except SeveralSessionsError as failure:
+        raise ApiError(409, str(failure)) from None
     if found is None:
         raise ApiError(404, f"there is no {what} {text}")
     return found

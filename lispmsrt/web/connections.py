@@ -49,8 +49,10 @@ _GRACE = 1.0
 _MAX_DIGITS = 18
 """Of a Content-Length; Python takes 4300 for a number, and more for a mistake of its own."""
 
-_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_LONG = b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LARGE, _TOO_LONG, _HEADER_TOO_LONG = 413, 414, 431
+_NAMES = {413: "Content Too Large", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
+_REFUSED = 400
+"""The first status that says that there is no answer."""
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
@@ -68,8 +70,7 @@ class ManagementRequest(Request):
         self.content = BytesIO()
         if length is not None and length > MAX_DRAINED:
             self.is_too_long = True
-            self._transport.write(_TOO_LARGE)
-            self.channel.loseConnection()
+            self._connection.refuse(_TOO_LARGE)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body, up to the limit."""
@@ -97,6 +98,12 @@ class ManagementRequest(Request):
         else:
             write_error(self, ApiError(500, "this request failed; the log says why"))
 
+    def finish(self) -> None:
+        """Count a refusal; the answer is complete."""
+        if self.code >= _REFUSED and self.channel is not None:
+            self._connection.site.note_refusal(self.code)
+        super().finish()
+
     def abort(self) -> None:
         """Cut the connection."""
         self._transport.abortConnection()
@@ -104,6 +111,11 @@ class ManagementRequest(Request):
     @property
     def _transport(self) -> Any:
         return self.channel.transport
+
+    @property
+    def _connection(self) -> _Connection:
+        assert isinstance(self.channel, _Connection)
+        return self.channel
 
     @property
     def is_local(self) -> bool:
@@ -182,9 +194,7 @@ class _Connection(HTTPChannel):
         """Take a header; one of a length that nobody means is refused before it is counted with."""
         name, _colon, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and len(value.strip()) > _MAX_DIGITS:
-            transport: Any = self.transport
-            transport.write(_TOO_LARGE)
-            self.loseConnection()
+            self.refuse(_TOO_LARGE)
             return False
         is_good: bool = super().headerReceived(line)
         return is_good
@@ -197,9 +207,20 @@ class _Connection(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a request line or header of more than 16 kB, which Twisted would do in silence."""
+        self.refuse(_HEADER_TOO_LONG if self.requests else _TOO_LONG)
+
+    def refuse(self, status: int) -> None:
+        """Answer what is not even read to its end, and close the connection."""
+        self.site.note_refusal(status)
+        head = f"HTTP/1.1 {status} {_NAMES[status]}\r\nConnection: close\r\nContent-Length: 0"
         transport: Any = self.transport
-        transport.write(_TOO_LONG)
+        transport.write(f"{head}\r\n\r\n".encode())
         self.loseConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Count what Twisted answers by itself."""
+        self.site.note_refusal(_REFUSED)
+        super()._respondToBadRequestAndDisconnect()
 
     def cut(self) -> None:
         """Close the connection, whatever is still to be written."""
@@ -246,6 +267,10 @@ class ManagementSite(Site):
         self.counters["connections"] += 1
         connection: IProtocol = super().buildProtocol(addr)
         return connection
+
+    def note_refusal(self, status: int) -> None:
+        """Count a request that is refused, or has failed."""
+        self.counters[f"requests answered with {status}"] += 1
 
     def lost(self, connection: _Connection) -> None:
         """Forget a connection."""

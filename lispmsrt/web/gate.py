@@ -28,7 +28,8 @@ _HEADERS = {
 ACTIONS_ALLOWED = "lispmsrt-actions"
 """A header that says ``allowed`` where actions go without a token, so that the page offers them."""
 
-_READING = (b"GET", b"HEAD", b"OPTIONS")
+_ACTING = b"POST"
+"""The method of every action. Those that no path has are answered with 405, to who may read."""
 
 
 class Gate(Resource):
@@ -65,7 +66,7 @@ class Gate(Resource):
             path = ""
         if path in self._files:
             return self._files.render(path, request)
-        self._access.check(request, is_action=request.method not in _READING)
+        self._access.check(request, is_action=request.method == _ACTING)
         if not path:
             raise ApiError(400, "the path is not UTF-8 text")
         if request.is_too_long:

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lispmsrt.views.node import NodeViews
@@ -87,6 +89,8 @@ class _Stream:
 class Streams:
     """Everybody who listens. While nobody does, there is no timer."""
 
+    _log = Logger()
+
     def __init__(self, views: NodeViews, clock: IReactorTime, counters: Counter[str]) -> None:
         self._views = views
         self._clock = clock
@@ -104,12 +108,15 @@ class Streams:
         if len(self._streams) >= MAX_STREAMS:
             self._counters["streams refused: too many"] += 1
             raise ApiError(503, f"there are {MAX_STREAMS} streams already")
-        stream = _Stream(request, self._newest() if number is None else number)
+        position = self._newest() if number is None else number
+        # First of all: what fails here fails this request, and leaves nothing in the table.
+        news = _news(self._look(position), position)
+        stream = _Stream(request, news.newest)
+        request.registerProducer(stream, True)
+        request.write(news.octets)
         ended: Deferred[None] = Deferred(lambda _: self._forget(stream))
         self._streams[stream] = ended
         self._counters["streams"] += 1
-        request.registerProducer(stream, True)
-        self._write(stream, self._look(stream.position), {})
         if self._call is None:
             self._call = self._clock.callLater(_INTERVAL, self._tick)
         return ended
@@ -135,13 +142,21 @@ class Streams:
         now = self._clock.seconds()
         for stream in list(self._streams):
             if not stream.is_paused:
-                self._write(stream, look, written)
+                writing = maybeDeferred(self._write, stream, look, written)
+                writing.addErrback(self._drop, stream)
             elif stream.paused_since is None:
                 stream.paused_since = now
             elif now - stream.paused_since >= PATIENCE:
                 self._counters["streams dropped: not read"] += 1
                 # It leaves the table when its request hears of this.
                 stream.request.abort()
+
+    def _drop(self, failure: Failure, stream: _Stream) -> None:
+        """End a stream that can't be written to, so that the others go on."""
+        self._log.failure("management: a stream failed", failure)
+        self._counters["streams dropped: failed"] += 1
+        self._forget(stream)
+        stream.request.abort()
 
     def _look(self, position: int) -> _Look:
         """Look at everything; of the history at what is newer than a line."""

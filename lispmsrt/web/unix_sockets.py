@@ -37,14 +37,17 @@ def prepare(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as failure:
         raise ListenError(f"{path.parent} can't be made: {failure.strerror}") from None
-    if not is_private(path.parent, os.geteuid()):
-        raise ListenError(f"others may write to {path.parent}, where the socket would be")
-    if _is_answered(path):
-        raise ListenError(f"{path} is served by another process")
+    try:
+        if not is_private(path.parent, os.geteuid()):
+            raise ListenError(f"others may write to {path.parent}, where the socket would be")
+        if _is_answered(path):
+            raise ListenError(f"{path} is served by another process")
+    except OSError as failure:
+        raise ListenError(f"{path} can't be opened: {failure.strerror or failure}") from None
 
 
 def _is_answered(path: Path) -> bool:
-    """Whether somebody answers on a socket; one that nobody does is removed."""
+    """Whether somebody answers on a socket; one that nobody does is removed. Raises OSError."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ListenError(f"{path} is there already, and no socket")
@@ -60,8 +63,6 @@ def _is_answered(path: Path) -> bool:
             return False
         except BlockingIOError:
             return True  # its queue is full
-        except OSError as failure:
-            raise ListenError(f"{path}: {failure.strerror}") from None
     return True
 
 
