@@ -11,12 +11,20 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["SOCKET_ROLES", "default_socket", "is_private", "why_distrusted"]
+__all__ = ["SOCKET_ROLES", "default_socket", "is_private", "socket_role", "why_distrusted"]
 
 SOCKET_ROLES = ("map-server", "etr", "map-resolver")
 """What names the socket: the first that a process has."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def socket_role(map_server: object, etr: object, map_resolver: object) -> str:
+    """Return which role names the socket of a process, given what it has for each; None where it
+    has not that role.
+    """
+    roles = zip(SOCKET_ROLES, (map_server, etr, map_resolver), strict=True)
+    return next(role for role, there in roles if there is not None)
 
 
 def default_socket(

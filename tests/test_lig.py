@@ -22,7 +22,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.cli import lig, lig_subscribe, main
-from lispmsrt.cli.lig import Asker, parse_eid
+from lispmsrt.cli.lig import Asker
 from lispmsrt.cli.lig_report import answer_json, answer_lines, eid_text
 from lispmsrt.config import SocketAddress
 from lispmsrt.control.inquiries import Answer, Form
@@ -611,12 +611,12 @@ class EidTests(SynchronousTestCase):
             ("name:printer", "name:printer"),
             ("name:a/b", "name:a/b"),
         ):
-            self.assertEqual(parse_eid(text, 7), _eid(eid, 7))
-            self.assertEqual(eid_text(parse_eid(text)), text)
+            self.assertEqual(EidPrefix.from_eid_text(text, 7), _eid(eid, 7))
+            self.assertEqual(eid_text(EidPrefix.from_eid_text(text)), text)
 
     def test_an_instance_id_is_shown(self) -> None:
         """In front."""
-        self.assertEqual(eid_text(parse_eid("10.1.1.5", 7)), "[7] 10.1.1.5")
+        self.assertEqual(eid_text(EidPrefix.from_eid_text("10.1.1.5", 7)), "[7] 10.1.1.5")
 
 
 def _answer(*records: MappingRecord) -> Answer:

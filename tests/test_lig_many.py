@@ -94,7 +94,7 @@ class _Case(SynchronousTestCase):
             clock=self.network,
             random=Random(3),
         )
-        prefixes = [lig_eids.parse_eid(eid) for eid in eids]
+        prefixes = [EidPrefix.from_eid_text(eid) for eid in eids]
         asker = ManyAsker(
             requester, self.network, prefixes, Form.ENCAPSULATED, is_json=is_json, **options
         )

@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt import parse_config
 from lispmsrt.cli.describe import describe
-from lispmsrt.config import ConfigError, ManagementConfig, default_socket, socket_role
+from lispmsrt.config import ConfigError, ManagementConfig
 from lispmsrt.config.management import Reach, is_loopback, reach_of, read_token, unix_path
-from tests.rim import etr_text, map_server_text
+from lispmsrt.management_socket import default_socket, socket_role
+from tests.rim import map_server_text
 
 _TOKEN = "0123456789abcdef"
 
@@ -162,11 +163,10 @@ class DefaultSocketTests(SynchronousTestCase):
 
     def test_a_process_of_several_roles_is_called_by_the_first(self) -> None:
         """Map-Server, ETR, Map-Resolver."""
-        both = f"{map_server_text()}\n{etr_text()}"
-        resolver = '[map-resolver]\n[[map-resolver.map-server]]\naddress = "192.0.2.1"\n'
-        self.assertEqual(socket_role(parse_config(both)), "map-server")
-        self.assertEqual(socket_role(parse_config(f"{resolver}\n{etr_text()}")), "etr")
-        self.assertEqual(socket_role(parse_config(resolver)), "map-resolver")
+        there = object()
+        self.assertEqual(socket_role(there, there, None), "map-server")
+        self.assertEqual(socket_role(None, there, there), "etr")
+        self.assertEqual(socket_role(None, None, there), "map-resolver")
 
 
 class DescriptionTests(_Ground):

@@ -8,9 +8,7 @@ Map-Server holds in the end what the ETRs mean to register.
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +25,7 @@ from lispmsrt.cli.demo_display import Display, choose_display
 from lispmsrt.cli.demo_scenario import Scenario
 from lispmsrt.cli.demo_stage import StepError
 from lispmsrt.cli.demo_transports import loopback_transports
+from lispmsrt.cli.signals import handling_signals
 from lispmsrt.clock import Alarm, MonotonicClock
 from lispmsrt.services.listening import ListenError
 
@@ -118,7 +117,7 @@ class _Performance:
         """Run the reactor until it is over; return the exit code."""
         globalLogPublisher.addObserver(self)
         try:
-            with _handling_signals(self._interrupt_soon):
+            with handling_signals(self._interrupt_soon):
                 self._reactor.callWhenRunning(self._begin)
                 # The reactor's own handlers would end in the exit code of success.
                 self._reactor.run(installSignalHandlers=False)
@@ -184,17 +183,6 @@ class _Performance:
     def _interrupt(self, number: int) -> None:
         self._signal = number
         self._performing.cancel()
-
-
-@contextmanager
-def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = {number: signal.signal(number, lambda n, _: handle(n)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def _seconds(text: str) -> float:

@@ -16,11 +16,10 @@ from lispmsrt.config import (
     RlocMembershipConfig,
     SiteConfig,
     SitePrefixConfig,
-    default_socket,
-    socket_role,
 )
 from lispmsrt.config.management import Reach, reach_of
 from lispmsrt.control.etr import SessionMode
+from lispmsrt.management_socket import default_socket, socket_role
 
 __all__ = ["describe"]
 
@@ -55,7 +54,8 @@ def describe(config: Config) -> list[str]:
         lines += ["", *_map_resolver(config.map_resolver, config.map_server is None)]
     if config.etr is not None:
         lines += ["", *_etr(config.etr)]
-    lines += ["", *_management(config.management or ManagementConfig(), socket_role(config))]
+    role = socket_role(config.map_server, config.etr, config.map_resolver)
+    lines += ["", *_management(config.management or ManagementConfig(), role)]
     return [_printable(line) for line in lines]
 
 

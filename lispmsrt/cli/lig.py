@@ -13,7 +13,7 @@ import os
 from twisted.internet.selectreactor import SelectReactor
 
 from lispmsrt.cli import lig_subscribe
-from lispmsrt.cli.lig_eids import parse_eid, read_eids
+from lispmsrt.cli.lig_eids import read_eids
 from lispmsrt.cli.lig_keys import key_from_file
 from lispmsrt.cli.lig_many import ManyAsker
 from lispmsrt.cli.lig_report import (
@@ -39,7 +39,7 @@ from lispmsrt.sockets import pack_address
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.authentication import AlgorithmId, Key
 
-__all__ = ["Asker", "add_arguments", "parse_eid", "run"]
+__all__ = ["Asker", "add_arguments", "run"]
 
 _MAPPING, _NEGATIVE, _NOTHING = 0, 1, 2
 
@@ -150,7 +150,7 @@ def _eids(arguments: argparse.Namespace) -> list[EidPrefix]:
     """Return what is asked for; ValueError says what is wrong."""
     if arguments.subscribe and _are_many(arguments):
         raise ValueError("--subscribe takes one EID-prefix")
-    eids = [parse_eid(text, arguments.instance_id) for text in arguments.eids]
+    eids = [EidPrefix.from_eid_text(text, arguments.instance_id) for text in arguments.eids]
     if arguments.file is not None:
         eids += read_eids(arguments.file, arguments.instance_id)
     if not eids:

@@ -7,21 +7,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.addresses import EidPrefix
 
-__all__ = ["MAX_EIDS", "parse_eid", "read_eids"]
+__all__ = ["MAX_EIDS", "read_eids"]
 
 MAX_EIDS = 1_000_000
 """EIDs of one file: some 200 MB."""
 
 _INSTANCE = re.compile(r"\[([0-9]+)\]\s*(.*)")
-
-
-def parse_eid(text: str, instance_id: int = 0) -> EidPrefix:
-    """Parse an EID-prefix, or an EID, which has all its bits; ValueError says what is wrong."""
-    if "/" not in text and not text.startswith("name:"):
-        text = f"{text}/{Address.from_text(text).width}"
-    return EidPrefix.from_text(text, instance_id)
 
 
 def read_eids(name: str, instance_id: int) -> list[EidPrefix]:
@@ -59,4 +52,6 @@ def _parse_lines(place: str, lines: Iterable[str], instance_id: int) -> list[Eid
 
 def _parse_line(text: str, instance_id: int) -> EidPrefix:
     match = _INSTANCE.fullmatch(text)
-    return parse_eid(match[2], int(match[1])) if match else parse_eid(text, instance_id)
+    if match:
+        return EidPrefix.from_eid_text(match[2], int(match[1]))
+    return EidPrefix.from_eid_text(text, instance_id)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+
+from lispmsrt.cli.signals import handling_signals
 
 __all__ = ["run_once"]
 
@@ -22,7 +22,7 @@ def run_once(reactor: Any, main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     signal's number.
     """
     run = _Run(reactor)
-    with _handling_signals(run.interrupt_soon):
+    with handling_signals(run.interrupt_soon):
         reactor.callWhenRunning(run.begin, main)
         # The reactor's own handlers would end in the exit code of success.
         reactor.run(installSignalHandlers=False)
@@ -61,14 +61,3 @@ class _Run:
         else:
             self.failure = failure
         self._reactor.stop()
-
-
-@contextmanager
-def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = {number: signal.signal(number, lambda n, _: handle(n)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lispmsrt.cli.durations import since
-from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.addresses import EidPrefix
 
 __all__ = [
     "EID",
@@ -84,10 +84,7 @@ def instance_id(text: str) -> int:
 def eid_prefix(text: str) -> str:
     """Parse an EID-prefix, or an EID, which is as long as its address."""
     try:
-        if "/" not in text and not text.startswith("name:"):
-            address = Address.from_text(text)
-            return str(EidPrefix(0, address, address.width))
-        return str(EidPrefix.from_text(text))
+        return str(EidPrefix.from_eid_text(text))
     except ValueError as failure:
         raise argparse.ArgumentTypeError(str(failure)) from None
 

@@ -17,7 +17,6 @@ from lispmsrt.config.etr import (
 )
 from lispmsrt.config.keys import KeyConfig
 from lispmsrt.config.management import ManagementConfig
-from lispmsrt.config.management_socket import socket_role
 from lispmsrt.config.map_resolver import (
     MapResolverConfig,
     ResolverMapServerConfig,
@@ -29,11 +28,9 @@ from lispmsrt.config.reading import ConfigError, load, parse
 from lispmsrt.config.schema import Config
 from lispmsrt.config.sites import SiteConfig, SitePrefixConfig, SiteXtrConfig, make_sites
 from lispmsrt.config.tcp import TcpConfig
-from lispmsrt.management_socket import SOCKET_ROLES, default_socket
 
 __all__ = [
     "DEFAULT_PORTS",
-    "SOCKET_ROLES",
     "Config",
     "ConfigError",
     "DdtConfig",
@@ -54,13 +51,11 @@ __all__ = [
     "SocketAddress",
     "SubscriptionsConfig",
     "TcpConfig",
-    "default_socket",
     "load",
     "make_record",
     "make_sites",
     "membership_families",
     "parse",
-    "socket_role",
     "transport_name",
     "with_default_port",
 ]

@@ -96,30 +96,12 @@ class MappingService:
         self.subscriptions = self._make_subscriptions()
         self.security = make_security([*config.itr_keys, *(resolver.itr_keys if resolver else ())])
         self.referrals = _make_referrals(config.ddt) if config.ddt is not None else None
-        self.registrations = MapServerControl(
-            self.registrar,
-            self.armory,
-            nonce_check=config.nonce_check,
-            notify_to_control_port=config.notify_to_control_port,
-            offers_sessions=bool(config.reliable_transport),
-            retransmissions=self.retransmissions,
-            notifies=self.notifies,
-            acknowledge=self.subscriptions.acknowledge if self.subscriptions else None,
-        )
+        self.registrations = self._make_registrations()
         questions = Questions(
             RequestLimits(random, rate=config.request_rate, burst=config.request_burst), can_reach
         )
         own = own_addresses([*config.control, *(resolver.control if resolver else ())])
-        self.requests = MapRequests(
-            self.lookup,
-            self._sites,
-            questions,
-            can_reach=can_reach,
-            own_addresses=own,
-            subscriptions=self.subscriptions,
-            security=self.security,
-            referrals=self.referrals,
-        )
+        self.requests = self._make_requests(questions, own)
         self.resolver = (
             make_resolver(resolver, questions, can_reach, own, self.security, self.requests)
             if resolver
@@ -163,6 +145,31 @@ class MappingService:
         )
         self._hearers += [keys.changed, subscriptions.changed]
         return subscriptions
+
+    def _make_registrations(self) -> MapServerControl:
+        config = self._config
+        return MapServerControl(
+            self.registrar,
+            self.armory,
+            nonce_check=config.nonce_check,
+            notify_to_control_port=config.notify_to_control_port,
+            offers_sessions=bool(config.reliable_transport),
+            retransmissions=self.retransmissions,
+            notifies=self.notifies,
+            acknowledge=self.subscriptions.acknowledge if self.subscriptions else None,
+        )
+
+    def _make_requests(self, questions: Questions, own: frozenset[bytes]) -> MapRequests:
+        return MapRequests(
+            self.lookup,
+            self._sites,
+            questions,
+            can_reach=self._can_reach,
+            own_addresses=own,
+            subscriptions=self.subscriptions,
+            security=self.security,
+            referrals=self.referrals,
+        )
 
     def _make_plane(self) -> ControlPlane:
         asked: Takes = self.resolver or self.requests

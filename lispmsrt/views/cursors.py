@@ -13,7 +13,15 @@ from lispmsrt.mapping.eid_index import WIDTHS
 from lispmsrt.views.values.page import MAX_LIMIT
 from lispmsrt.wire.afi import MAX_NAME_OCTETS, Afi
 
-__all__ = ["BEGINNING", "CursorError", "Position", "at_most", "number_from", "text_from"]
+__all__ = [
+    "BEGINNING",
+    "CursorError",
+    "Position",
+    "at_most",
+    "no_cursor",
+    "number_from",
+    "text_from",
+]
 
 _MAX_OCTETS = 1024
 """Of a cursor: those of the longest names have some 540."""
@@ -48,11 +56,11 @@ class Position(NamedTuple):
             return BEGINNING
         match = _POSITION.fullmatch(text) if len(text) <= _MAX_OCTETS else None
         if match is None:
-            raise _no_cursor(text)
+            raise no_cursor(text)
         position = cls(int(match[1]), int(match[2]), int(match[3], 16), int(match[4] or 0))
         widest = WIDTHS.get(position.afi, 8 * MAX_NAME_OCTETS if position.afi == Afi.NAME else -1)
         if position.instance_id > _MAX_INSTANCE_ID or position.key.bit_length() - 1 > widest:
-            raise _no_cursor(text)
+            raise no_cursor(text)
         return position
 
 
@@ -65,7 +73,7 @@ def number_from(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     if _NUMBER.fullmatch(cursor) is None:
-        raise _no_cursor(cursor)
+        raise no_cursor(cursor)
     return int(cursor)
 
 
@@ -78,7 +86,7 @@ def text_from(cursor: str | None) -> str | None:
     try:
         return bytes.fromhex(cursor).decode()
     except ValueError:
-        raise _no_cursor(cursor) from None
+        raise no_cursor(cursor) from None
 
 
 def at_most(limit: int) -> int:
@@ -86,5 +94,6 @@ def at_most(limit: int) -> int:
     return max(1, min(limit, MAX_LIMIT))
 
 
-def _no_cursor(text: str) -> CursorError:
+def no_cursor(text: str) -> CursorError:
+    """Return what to raise for a text that is none."""
     return CursorError(f"{text[:40]!r} is no cursor of this list; ask without one to begin anew")

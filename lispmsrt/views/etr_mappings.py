@@ -15,7 +15,7 @@ from lispmsrt.mapping.etr_registration import EtrRegistration
 from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.mapping.sites import eid_key
 from lispmsrt.services.link import MapServerLink
-from lispmsrt.views.cursors import CursorError, at_most
+from lispmsrt.views.cursors import CursorError, at_most, no_cursor
 from lispmsrt.views.naming import prefix_text
 from lispmsrt.views.records import view_of
 from lispmsrt.views.values import EtrMappingState, EtrMappingView, MappingFilter, Page
@@ -72,9 +72,7 @@ class _Place(NamedTuple):
         """Raises CursorError."""
         match = _CURSOR.fullmatch(text)
         if match is None:
-            raise CursorError(
-                f"{text[:40]!r} is no cursor of this list; ask without one to begin anew"
-            )
+            raise no_cursor(text)
         return cls(int(match[1]), int(match[2]), int(match[3]), bool(match[4]))
 
 

@@ -12,7 +12,7 @@ from lispmsrt.control.subscription_table import (
     Subscription,
     SubscriptionTable,
 )
-from lispmsrt.views.cursors import BEGINNING, CursorError, Position, at_most
+from lispmsrt.views.cursors import BEGINNING, Position, at_most, no_cursor
 from lispmsrt.views.naming import eid_text, endpoint_text, xtr_id_text
 from lispmsrt.views.values import Page, SubscriptionView
 
@@ -83,5 +83,5 @@ def _read(cursor: str | None) -> tuple[Position, Subscriber]:
     try:
         who = Subscriber(bytes.fromhex(site).decode(), bytes.fromhex(ids))
     except ValueError:
-        raise CursorError(f"{cursor[:40]!r} is no cursor of this list") from None
+        raise no_cursor(cursor) from None
     return Position.from_text(position), who

@@ -19,8 +19,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lispmsrt.config import SOCKET_ROLES, ManagementConfig, default_socket
+from lispmsrt.config import ManagementConfig
 from lispmsrt.config.management import Reach, is_loopback, reach_of, unix_path
+from lispmsrt.management_socket import default_socket, socket_role
 from lispmsrt.services.listening import ListenError, endpoint_from, stop_listening
 from lispmsrt.services.operations import Operations
 from lispmsrt.views.node import NodeViews
@@ -63,7 +64,7 @@ class Management(Service):
         self.streams = Streams(views, reactor, self.counters)
         routes = make_routes(views, operations, self.streams, self.counters)
         self._gate = Gate(self.access, StaticFiles(), make_resource(routes, wall_clock))
-        self._default = default_socket(_role(views))
+        self._default = default_socket(socket_role(views.map_server, views.etr, views.map_resolver))
         self._ports: list[tuple[IListeningPort, ManagementSite]] = []
 
     @property
@@ -140,9 +141,3 @@ class Management(Service):
     def _opened(self, port: IListeningPort, site: ManagementSite, text: str) -> None:
         self._ports.append((port, site))
         self._log.info("management on {endpoint}", endpoint=text)
-
-
-def _role(views: NodeViews) -> str:
-    """Return the role that names the socket."""
-    roles = zip(SOCKET_ROLES, (views.map_server, views.etr, views.map_resolver), strict=True)
-    return next(role for role, view in roles if view is not None)

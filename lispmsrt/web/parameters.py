@@ -113,9 +113,7 @@ def _eid(text: str, now: float) -> EidPrefix:
     """Read an EID-prefix; an EID is one with all bits."""
     _text(text, now)
     try:
-        if "/" not in text and not text.startswith("name:"):
-            text = f"{text}/{Address.from_text(text).width}"
-        return EidPrefix.from_text(text)
+        return EidPrefix.from_eid_text(text)
     except ValueError as failure:
         raise ValueError(f"must be an EID or an EID-prefix: {failure}") from None
 

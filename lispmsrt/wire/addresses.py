@@ -71,6 +71,13 @@ class EidPrefix:
             raise ValueError(f"{called} {text!r} has host bits set")
         return cls(instance_id, address, length)
 
+    @classmethod
+    def from_eid_text(cls, text: str, instance_id: int = 0) -> EidPrefix:
+        """Parse an EID-prefix, or an EID, which is one with all its bits. Raises ValueError."""
+        if "/" not in text and not text.startswith("name:"):
+            text = f"{text}/{Address.from_text(text).width}"
+        return cls.from_text(text, instance_id)
+
     def __str__(self) -> str:
         text = str(self.address)
         if isinstance(self.address, Lcaf) or self.address.afi != Afi.NAME:
