@@ -13,7 +13,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _PACKAGE = _CHECKOUT / "lispmsrt"
 
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("lispmsrt.version",),
+    ("lispmsrt.compiled", "lispmsrt.version"),
     ("lispmsrt.wire",),
     ("lispmsrt.mapping",),
     ("lispmsrt.session", "lispmsrt.control"),

@@ -28,6 +28,9 @@ PLUGIN = "twisted/plugins/lispmsrt_plugin.py"
 
 _SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.rst", "NEWS.rst", "LICENSE")
 _TREES = ("lispmsrt", "twisted")
+_BUILT = shutil.ignore_patterns("_*.c", "_*.so", "__pycache__")
+_COMPILED = "lispmsrt/wire/_keyed_hash"
+"""One module is compiled for the wheel: all take more than a minute."""
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _WHERE = "import twisted.plugins.lispmsrt_plugin as plugin; print(plugin.__file__)"
@@ -44,6 +47,7 @@ print(*sys.modules)
 def _run(*command: str | Path, cwd: Path, path: Iterable[Path] = (), isolated: bool = True) -> str:
     """Run Python with the command's arguments; return what it printed, fail with all of it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"LISPMSRT_BUILD": f"{_COMPILED}.pyx"}
     if isolated:
         dependencies = Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))
         environment["PYTHONPATH"] = os.pathsep.join(str(p) for p in (*path, *dependencies))
@@ -147,7 +151,7 @@ def _built() -> _Built:
     for name in _SOURCES:
         shutil.copy(CHECKOUT / name, source)
     for name in _TREES:
-        shutil.copytree(CHECKOUT / name, source / name)
+        shutil.copytree(CHECKOUT / name, source / name, ignore=_BUILT)
     # A used checkout has a plugin cache; no package may.
     (source / "twisted/plugins/dropin.cache").touch()
     build_sdist = f"from setuptools import build_meta; build_meta.build_sdist({str(built)!r})"
@@ -177,9 +181,11 @@ class WheelTests(_PluginListing, SynchronousTestCase):
         """And nothing that a run leaves behind."""
         with tarfile.open(_built().sdist) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
-        for needed in ("lispmsrt/py.typed", "lispmsrt/__init__.py", PLUGIN, *_SOURCES):
+        compiled = (f"{_COMPILED}.pyx", f"{_COMPILED}.pxd", f"{_COMPILED}.pyi")
+        for needed in ("lispmsrt/py.typed", "lispmsrt/__init__.py", PLUGIN, *_SOURCES, *compiled):
             self.assertIn(needed, names)
         self.assertNotIn("twisted/plugins/dropin.cache", names)
+        self.assertNotIn(f"{_COMPILED}.c", names)
 
     def test_wheel_holds_package_marker_and_plugin(self) -> None:
         """And neither Twisted's own __init__.py files nor a plugin cache."""
@@ -196,6 +202,14 @@ class WheelTests(_PluginListing, SynchronousTestCase):
             names = set(archive.namelist())
         modules = {str(p.relative_to(CHECKOUT)) for p in CHECKOUT.glob("lispmsrt/**/*.py")}
         self.assertEqual(modules - names, set())
+
+    def test_wheel_holds_compiled_modules_that_work(self) -> None:
+        """Built by the ordinary `pip install`, and found by the module whose twin they are."""
+        made = list(_built().site.glob(f"{_COMPILED}.*.so"))
+        self.assertEqual(len(made), 1)
+        where = "from lispmsrt.wire.authentication import _keyed_hash; print(_keyed_hash.__file__)"
+        found = _run("-c", where, cwd=self.cwd, path=[self.place]).strip()
+        self.assertEqual(found, str(made[0]))
 
     def test_wheel_declares_the_console_script_and_extras(self) -> None:
         """`lispmsrt` on the command line; quic and sctp by choice."""

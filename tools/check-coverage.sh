@@ -3,6 +3,8 @@
 #
 #   tools/check-coverage.sh TEST...
 #
+# They run in pure Python: it is what the compiled twins are measured by, and what runs without them.
+#
 # Environment: VENV (where the Python is).
 
 set -eu
@@ -12,6 +14,7 @@ python=${VENV:-.venv}/bin/python
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM HUP
+export LISPMSRT_PURE=1
 export COVERAGE_FILE="$scratch/coverage"
 
 if ! "$python" -m coverage run --branch --source=lispmsrt.wire,lispmsrt.session \

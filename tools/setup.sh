@@ -138,9 +138,30 @@ make_venv() {
     quietly "$python could not make $venv: see above." "$python" -m venv "$venv"
 }
 
+# What compiles the hot paths. Without it the package is pure Python, and slower.
+need_compiler() {
+    python=$1
+    headers='import os, sys, sysconfig; h = sysconfig.get_path("include"); sys.exit(not os.path.exists(h + "/Python.h"))'
+    "$python" -c "$headers" && command -v gcc >/dev/null 2>&1 && return 0
+    packages='gcc libc6-dev'
+    # Another Python than Debian's brings its headers along.
+    from_debian='import sys; sys.exit(sys.base_prefix != "/usr")'
+    if "$python" -c "$from_debian"; then
+        packages="$packages $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+    fi
+    if is_root && command -v apt-get >/dev/null 2>&1; then
+        # shellcheck disable=SC2086 # a list of package names
+        apt_install $packages
+        return 0
+    fi
+    sentence="no C compiler: the hot paths stay in Python and are several times slower; install one with \`sudo apt-get install $packages\`."
+    if [ -z "${CI:-}" ]; then say "$sentence Going on without."; else die "$sentence"; fi
+}
+
 # editable_mode=compat: the default kind of editable install hides the twistd plugin.
 install_package() {
     extras=$1
+    need_compiler "$venv/bin/python"
     say "installing lispmsrt${extras:+[$extras]} and what it depends on into $venv"
     : >"$record"
     quietly "pip could not install the Python packages: see above (is the package index reachable?)." \
@@ -156,7 +177,9 @@ install_package() {
 field() { sed -n "$1p" "$record"; }
 
 # What the installed packages follow from.
-declared() { cat pyproject.toml setup.py tools/setup.sh | cksum; }
+declared() {
+    { cat pyproject.toml setup.py tools/setup.sh; find lispmsrt -name '*.p[yx][xd]' | LC_ALL=C sort | xargs cat; } | cksum
+}
 
 # A .venv names its place in its scripts, so a copied or moved checkout needs a new one; without
 # PYTHON= any Python that it was made from will do, as long as it is still there.

@@ -12,18 +12,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lispmsrt.mapping.eid_index import WIDTHS, EidIndex
+from lispmsrt.mapping.registration import WANT_MAP_NOTIFY, Registration
 from lispmsrt.wire.afi import Afi
 from lispmsrt.wire.authentication import Coverage, Key
-from lispmsrt.wire.map_register import RegisterFlag
-from lispmsrt.wire.reader import Reader
-from lispmsrt.wire.records import MappingRecord, decode_record
 
 __all__ = ["Database", "EidTable", "Endpoint", "Lease", "Registration", "UdpPath", "Xtr"]
 
 Endpoint = tuple[bytes, int]
 """A packed address and a UDP port."""
-
-_WANT_MAP_NOTIFY = int(RegisterFlag.WANT_MAP_NOTIFY)
 
 
 class Xtr(NamedTuple):
@@ -106,41 +102,6 @@ class Lease:
         return self.xtr.ids
 
 
-class Registration:
-    """One EID-prefix registered by one xTR. Written by the registrar only."""
-
-    __slots__ = ("deadline", "flags", "lease", "record", "since")
-
-    def __init__(
-        self, record: bytes, lease: Lease, flags: int, since: float, deadline: float | None
-    ) -> None:
-        self.record = record
-        "the mapping record in wire form"
-        self.lease = lease
-        self.flags = flags
-        "bits of the Map-Register's first word (RegisterFlag)"
-        self.since = since
-        "monotonic seconds when this record was first registered"
-        self.deadline = deadline
-        "monotonic seconds, of its own; None where the lease decides"
-
-    @property
-    def expires(self) -> float | None:
-        """When the registration ends unless it is confirmed, in monotonic seconds; None while a
-        session holds it.
-        """
-        return self.lease.deadline if self.deadline is None else self.deadline
-
-    @property
-    def wants_notification(self) -> bool:
-        """Whether the xTR asked to hear of changes."""
-        return bool(self.flags & _WANT_MAP_NOTIFY)
-
-    def decode(self) -> MappingRecord:
-        """Return the mapping record as a value."""
-        return decode_record(Reader(self.record))
-
-
 class EidTable:
     """Registrations of one (instance ID, family), by prefix key
     (:func:`lispmsrt.wire.record_walk.prefix_key`).
@@ -170,7 +131,7 @@ class EidTable:
         except KeyError:
             self.lengths[length] = 1
             self._longest_first = sorted(self.lengths, reverse=True)
-        if registration.flags & _WANT_MAP_NOTIFY:
+        if registration.flags & WANT_MAP_NOTIFY:
             self.watching[length] = self.watching.get(length, 0) + 1
 
     def replace(self, length: int, key: int, registration: Registration) -> None:
@@ -189,7 +150,7 @@ class EidTable:
         if not self.lengths[length]:
             del self.lengths[length]
             self._longest_first.remove(length)
-        if registration.flags & _WANT_MAP_NOTIFY:
+        if registration.flags & WANT_MAP_NOTIFY:
             self.watch(length, -1)
 
     def watch(self, length: int, change: int) -> None:

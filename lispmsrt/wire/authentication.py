@@ -9,7 +9,14 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+from collections.abc import Callable
 from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from lispmsrt.compiled import twin
+
+if TYPE_CHECKING:
+    from lispmsrt.wire._keyed_hash import KeyedHash
 
 __all__ = [
     "ALGORITHM_NAMES",
@@ -89,6 +96,8 @@ _LENGTHS: dict[AlgorithmId, tuple[int, ...]] = {
     AlgorithmId.HMAC_SHA256_128_HKDF_SHA256: (16, 32),
 }
 
+_keyed_hash = twin("lispmsrt.wire._keyed_hash")
+
 _ZEROS = {length: bytes(length) for lengths in _LENGTHS.values() for length in lengths}
 
 
@@ -107,6 +116,8 @@ class Key:
         "fingerprint",
         "is_plain",
         "key_id",
+        "keyed_hash",
+        "mac",
         "sent_length",
     )
 
@@ -147,6 +158,14 @@ class Key:
         padded = short.ljust(64, b"\0")
         self._inner = hashlib.new(name, bytes(octet ^ 0x36 for octet in padded))
         self._outer = hashlib.new(name, bytes(octet ^ 0x5C for octet in padded))
+        self.keyed_hash: KeyedHash | None = (
+            _keyed_hash.KeyedHash(name, secret) if _keyed_hash else None
+        )
+        "the same, compiled; for compiled modules"
+        self.mac: Callable[[bytes], bytes] = (
+            self.keyed_hash.digest if self.keyed_hash else self._mac
+        )
+        "Returns the whole HMAC of octets with the key itself (where :attr:`is_plain`)."
 
     def __repr__(self) -> str:
         return f"<Key {self.key_id} {self.algorithm_id.name}>"
@@ -173,8 +192,7 @@ class Key:
             return hmac.digest(derived, covered, "sha256")[:length]
         return self.mac(covered)[:length]
 
-    def mac(self, covered: bytes) -> bytes:
-        """Return the whole HMAC of ``covered`` with the key itself (where :attr:`is_plain`)."""
+    def _mac(self, covered: bytes) -> bytes:
         inner = self._inner.copy()
         inner.update(covered)
         outer = self._outer.copy()
