@@ -72,6 +72,7 @@ OVERVIEW = OverviewView(
     map_replies=4_300,
     rejections=7,
     history_number=2_000_000,
+    is_compiled=True,
 )
 
 _ESTABLISHED = SessionView(

@@ -37,6 +37,8 @@ def _overview(look: Look) -> Iterator[Block]:
     yield Line(f"up {look.age(seen.started)}, since {look.moment(seen.started)}")
     if seen.version != lispmsrt.__version__:
         yield Line(f"this command is of lispmsrt {lispmsrt.__version__}", Tone.WARNING)
+    if not seen.is_compiled:
+        yield Line("nothing is compiled: the hot paths run in pure Python", Tone.WARNING)
     yield Line()
     is_watched = look.memory is not None
     rates = (Column("A second", is_right=True), Column("Lately", spare=1)) if is_watched else ()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from lispmsrt.compiled import is_compiled
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.link import MapServerLink
 from lispmsrt.services.map_resolver import MapResolverService
@@ -100,6 +101,7 @@ class NodeViews:
             map_replies=0,
             rejections=0,
             history_number=0,
+            is_compiled=is_compiled(),
         )
 
     def _of_map_resolver(self, overview: OverviewView, views: MapResolverViews) -> OverviewView:

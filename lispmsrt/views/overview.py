@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lispmsrt.compiled import is_compiled
 from lispmsrt.services.map_server import MapServer
 from lispmsrt.sockets import end_text
 from lispmsrt.version import VERSION
@@ -77,6 +78,7 @@ class Overview:
             map_replies=requests["Map-Replies out"],
             rejections=registrar.rejections.count,
             history_number=mapping.history.number,
+            is_compiled=is_compiled(),
         )
 
     def _messages(self) -> tuple[int, int]:

@@ -68,7 +68,8 @@ class _NodeCollector(Collector):
         views = self._views
         overview = views.overview()
         build = {"version": overview.version, "roles": ",".join(overview.roles)}
-        yield InfoMetricFamily("lispmsrt_build", "Version and roles.", build)
+        build["compiled"] = "yes" if overview.is_compiled else "no"
+        yield InfoMetricFamily("lispmsrt_build", "Version, roles, compiled or not.", build)
         if views.map_server is not None:
             yield from _levels(overview)
             yield from _measured(measure_map_server(views.map_server.server))

@@ -70,6 +70,8 @@ class OverviewView:
     rejections: int
     history_number: int
     "the newest line of the history"
+    is_compiled: bool
+    "whether the hot paths run compiled; else in pure Python, several times slower"
 
 
 @dataclass(frozen=True, slots=True)
