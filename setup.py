@@ -21,7 +21,6 @@ except ImportError:
 
 _DIRECTIVES = {
     "language_level": 3,
-    "boundscheck": False,
     "wraparound": False,
     "cdivision": True,
     "embedsignature": True,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from typing import Protocol as TypingProtocol
 
-from twisted.internet.error import ConnectionDone, InvalidAddressError
+from twisted.internet.error import ConnectionDone, InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITransport
 from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -24,13 +24,16 @@ from lispmsrt.histogram import Latency
 from lispmsrt.session.base import CloseReason, Session, SessionState
 from lispmsrt.sockets import pack_address, queued_octets, tcp_round_trip_time
 
-__all__ = ["ControlProtocol", "RefusalProtocol", "SessionProtocol"]
+__all__ = ["ControlProtocol", "Datagram", "RefusalProtocol", "SessionProtocol"]
+
+Datagram = tuple[bytes, tuple[bytes, int]]
+"""Octets, and the packed address and port of who sent them or is to have them."""
 
 _CLOSE_TIMEOUT = 5.0
 """Seconds that a closed session's last octets may take to leave before the connection is reset."""
 
-_MEASURED_OF = 8
-"""Of so many datagrams the answer to one is timed: to time each would be 2 % of the work."""
+_IPV4, _IPV6, _BOTH = frozenset({4}), frozenset({16}), frozenset({4, 16})
+"""Octets of an address."""
 
 _RESET_AT_ONCE = frozenset(
     {CloseReason.NOT_READING, CloseReason.NO_ANSWERS, CloseReason.MESSAGE_TIMEOUT}
@@ -200,68 +203,109 @@ class RefusalProtocol(Protocol):
 
 
 class Control(TypingProtocol):
-    """The sans-IO side of a UDP socket."""
+    """The sans-IO side of a UDP socket; it may be a :class:`BatchControl`."""
 
     def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
         """Take one datagram."""
 
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what is to be sent now."""
 
 
+class BatchControl(Control, TypingProtocol):
+    """The same, where it takes at once what has come at once."""
+
+    def receive_datagrams(self, batch: list[Datagram], now: float) -> None:
+        """Take the datagrams off the batch, the first one first; where one fails, what is behind it
+        is left there.
+        """
+
+
 class ControlProtocol(DatagramProtocol):
-    """Move datagrams between a UDP port and the control plane."""
+    """Move datagrams between a UDP port and the control plane: one by one, or in batches where the
+    port has them.
+    """
 
     noisy = False
 
     def __init__(
         self, control: Control, clock: IReactorTime, latency: Latency | None = None
     ) -> None:
-        """``latency`` measures what was received until it is answered, of every eighth datagram."""
-        self._received = 0
+        """``latency`` measures what was received until it is answered."""
         self.counters: Counter[str] = Counter()
         self._control = control
+        self._receive: Callable[[list[Datagram], float], None] = (
+            getattr(control, "receive_datagrams", None) or self._receive_each
+        )
         self._clock = clock
         self._latency = latency
         self._is_ipv6 = False
+        self._reached: frozenset[int] | None = None
 
     def startProtocol(self) -> None:
         family = getattr(self.transport, "addressFamily", None)
         self._is_ipv6 = family == socket.AF_INET6
+        self._reached = None
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         address = pack_address(addr[0])
         if address is None:
             self.counters["datagrams from no IP address"] += 1
             return
-        source = (normalised(address), addr[1])
+        self.datagrams_received([(datagram, (normalised(address), addr[1]))])
+
+    def datagrams_received(self, batch: list[Datagram]) -> None:
+        """Take the datagrams off the batch, and answer all of them at once; where one fails, what
+        is behind it is left there.
+        """
         latency = self._latency
-        if latency is None or self._received % _MEASURED_OF:
-            self._received += 1
-            self._control.receive_datagram(datagram, source, self._clock.seconds())
+        if latency is not None:
+            latency.begin()
+        try:
+            self._receive(batch, self._clock.seconds())
+        finally:
+            # Whatever one has broken: those before it are answered.
             self.flush()
-            return
-        self._received += 1
-        latency.begin()
-        self._control.receive_datagram(datagram, source, self._clock.seconds())
-        self.flush()
-        latency.end()
+        if latency is not None:
+            latency.end()
 
     def flush(self) -> None:
         """Send what the control plane has to say."""
-        for data, (address, port) in self._control.datagrams_to_send(self._clock.seconds()):
-            self.send(data, address, port)
+        due = self._control.datagrams_to_send(self._clock.seconds())
+        if due:
+            self.send_all(due)
 
     def reaches(self, address: bytes) -> bool:
         """Whether this socket can send to an address of this family: one of IPv6 reaches IPv4 where
         it is bound to any address.
         """
-        if len(address) == 16 or not self._is_ipv6:
-            return (len(address) == 16) is self._is_ipv6
-        return self.transport is not None and self.transport.getHost().host == "::"
+        return len(address) in self.reached
+
+    @property
+    def reached(self) -> frozenset[int]:
+        """How many octets the addresses have that this socket can send to."""
+        if self._reached is None:
+            if not self._is_ipv6:
+                self._reached = _IPV4
+            elif self.transport is not None and self.transport.getHost().host == "::":
+                self._reached = _BOTH
+            else:
+                self._reached = _IPV6
+        return self._reached
+
+    def send_all(self, datagrams: list[Datagram]) -> None:
+        """Send datagrams; what the network refuses is lost, as anything over UDP may be."""
+        send_batch = getattr(self.transport, "send_batch", None)
+        if send_batch is None:
+            for data, (address, port) in datagrams:
+                self.send(data, address, port)
+            return
+        refused = send_batch(datagrams)
+        if refused:
+            self.counters["datagrams that could not be sent"] += refused
 
     def send(self, data: bytes, address: bytes, port: int) -> None:
-        """Send one datagram; what the network refuses is lost, as anything over UDP may be."""
+        """Send one datagram; what the network refuses is lost."""
         if self.transport is None:
             return
         host = _host(address)
@@ -269,8 +313,13 @@ class ControlProtocol(DatagramProtocol):
             host = f"::ffff:{host}"
         try:
             self.transport.write(data, (host, port))
-        except (OSError, InvalidAddressError):
+        except (OSError, InvalidAddressError, MessageLengthError):
             self.counters["datagrams that could not be sent"] += 1
+
+    def _receive_each(self, batch: list[Datagram], now: float) -> None:
+        while batch:
+            data, source = batch.pop(0)
+            self._control.receive_datagram(data, source, now)
 
 
 @lru_cache(maxsize=4096)

@@ -66,6 +66,10 @@ class _Plane:
     def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
         self.due.append((b"answer to " + data, source))
 
+    def receive_datagrams(self, batch: list[Any], now: float) -> None:
+        while batch:
+            self.receive_datagram(*batch.pop(0), now)
+
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
         due, self.due = self.due, []
         if self.at is not None and now >= self.at:
@@ -109,6 +113,16 @@ class ControlSocketsTests(SynchronousTestCase):
         self.plane.due.append((b"four", _V4))
         sockets.flush()
         self.assertEqual(self.reactor.opened[-1].sent, [(b"four", ("::ffff:192.0.2.1", 4342))])
+
+    def test_a_batch_is_answered_by_its_socket_and_by_those_that_reach(self) -> None:
+        """What no socket reaches is lost."""
+        self.plane.due += [(b"six", _V6), (b"four", _V4), (b"nobody", (b"12345", 1))]
+        batch = [(b"x", _V4), (b"y", _V6), (b"z", _V4)]
+        self.second.protocol.datagrams_received(batch)
+        mine = [b"four", b"answer to x", b"answer to z"]
+        self.assertEqual([data for data, _to in self.second.sent], mine)
+        self.assertEqual([data for data, _to in self.third.sent], [b"six", b"answer to y"])
+        self.assertEqual(self.first.sent, [])
 
     def test_what_is_due_later_is_sent_then(self) -> None:
         """One alarm for all."""

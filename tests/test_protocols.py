@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ from twisted.internet.error import (
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
-    InvalidAddressError,
 )
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
@@ -19,10 +17,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from lispmsrt.protocols import ControlProtocol, RefusalProtocol, SessionProtocol
+from lispmsrt.protocols import RefusalProtocol, SessionProtocol
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
-from tests.builders import answers, frame, ip
+from tests.builders import answers, frame
 
 _ECHOED = 100
 
@@ -353,87 +351,3 @@ class RefusalProtocolTests(SynchronousTestCase):
         RefusalProtocol().makeConnection(transport)
         self.assertTrue(transport.aborting)
         self.assertEqual(transport.writes, [])
-
-
-class _Control:
-    def __init__(self) -> None:
-        self.received: list[Any] = []
-        self.output: list[tuple[bytes, tuple[bytes, int]]] = []
-
-    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
-        self.received.append((data, source, now))
-
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[bytes, int]]]:
-        output, self.output = self.output, []
-        return output
-
-
-class _UdpTransport:
-    def __init__(self, family: int | None = socket.AF_INET) -> None:
-        self.addressFamily = family
-        self.written: list[tuple[bytes, tuple[str, int]]] = []
-        self.failure: Exception | None = None
-
-    def write(self, data: bytes, to: tuple[str, int]) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.written.append((data, to))
-
-
-class ControlProtocolTests(SynchronousTestCase):
-    """One UDP socket."""
-
-    def _protocol(self, family: int | None = socket.AF_INET) -> ControlProtocol:
-        self.control, self.clock = _Control(), Clock()
-        self.transport = _UdpTransport(family)
-        protocol = ControlProtocol(self.control, self.clock)
-        protocol.makeConnection(self.transport)  # type: ignore[arg-type]
-        return protocol
-
-    def test_a_datagram_goes_in_with_its_source_and_the_answers_go_out(self) -> None:
-        """In the same turn."""
-        protocol = self._protocol()
-        self.clock.advance(7)
-        self.control.output = [(b"answer", (ip("192.0.2.9"), 4342)), (b"x", (ip("192.0.2.8"), 1))]
-        protocol.datagramReceived(b"question", ("192.0.2.1", 5000))
-        self.assertEqual(self.control.received, [(b"question", (ip("192.0.2.1"), 5000), 7.0)])
-        self.assertEqual(
-            self.transport.written, [(b"answer", ("192.0.2.9", 4342)), (b"x", ("192.0.2.8", 1))]
-        )
-
-    def test_ipv4_on_an_ipv6_socket_is_ipv4_inside_and_mapped_outside(self) -> None:
-        """An xTR is the same one by whichever socket it comes (docs/draft.rst)."""
-        protocol = self._protocol(socket.AF_INET6)
-        self.control.output = [(b"answer", (ip("192.0.2.1"), 5000)), (b"x", (ip("2001:db8::1"), 1))]
-        protocol.datagramReceived(b"question", ("::ffff:192.0.2.1", 5000))
-        self.assertEqual(self.control.received[0][1], (ip("192.0.2.1"), 5000))
-        self.assertEqual(
-            [to for _data, to in self.transport.written],
-            [("::ffff:192.0.2.1", 5000), ("2001:db8::1", 1)],
-        )
-
-    def test_what_the_network_refuses_is_counted(self) -> None:
-        """Lost, as anything over UDP may be; also what the socket's family cannot reach."""
-        protocol = self._protocol()
-        for failure in (OSError("unreachable"), InvalidAddressError("::1", "IPv4 port")):
-            self.transport.failure = failure
-            protocol.send(b"lost", ip("192.0.2.1"), 4342)
-        self.assertEqual(protocol.counters["datagrams that could not be sent"], 2)
-
-    def test_nothing_is_sent_once_the_socket_is_closed(self) -> None:
-        """Silently: the service is stopping."""
-        protocol = self._protocol()
-        protocol.transport = None  # type: ignore[assignment]
-        protocol.send(b"late", ip("192.0.2.1"), 4342)
-        self.assertEqual(self.transport.written, [])
-
-    def test_a_source_without_an_ip_address_is_counted(self) -> None:
-        """Not handed on."""
-        protocol = self._protocol()
-        protocol.datagramReceived(b"question", ("/run/socket", 0))
-        self.assertEqual(self.control.received, [])
-        self.assertEqual(protocol.counters["datagrams from no IP address"], 1)
-
-    def test_twisted_says_nothing_about_it(self) -> None:
-        """Our own line says which socket it is and what buffer it has."""
-        self.assertFalse(ControlProtocol.noisy)

@@ -7,14 +7,23 @@ The parts share the sockets and know nothing of each other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from lispmsrt.control.questions import Endpoint
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.messages import message_type
 
-__all__ = ["ControlPlane", "Sends", "Takes"]
+__all__ = ["ControlPlane", "Datagram", "ReceiveRun", "Sends", "Takes", "TakesRuns"]
+
+Datagram = tuple[bytes, Endpoint]
+"""Octets, and who sent them or is to have them."""
+
+ReceiveRun = Callable[[list[Datagram], int, float], int]
+"""Takes the first datagrams of a batch, from the one with this number on, at a time in monotonic
+seconds, and returns how many: those that are of the same type as the first and that are ordinary. 0
+is none: then the first one is for :meth:`Takes.receive_datagram`. It leaves the batch alone.
+"""
 
 
 class Takes(Protocol):
@@ -24,10 +33,17 @@ class Takes(Protocol):
         """Take one datagram. Queues output."""
 
 
+class TakesRuns(Takes, Protocol):
+    """Takes what is ordinary many at a time, the rest one by one."""
+
+    receive_run: ReceiveRun | None
+    "None where nothing does so"
+
+
 class Sends(Protocol):
     """Has control messages to send, now or later."""
 
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what is to be sent now, and forget it."""
 
     def next_timeout(self) -> float | None:
@@ -40,6 +56,12 @@ class ControlPlane:
     def __init__(self, takes: Mapping[int, Takes], sends: Sequence[Sends]) -> None:
         self.counters: Counter[str] = Counter()
         self._takes = dict(takes)
+        self._runs: dict[int, ReceiveRun] = {
+            kind: run
+            for kind, part in takes.items()
+            if (run := getattr(part, "receive_run", None)) is not None
+        }
+        "by the type of the message; asked of the parts once, here"
         self._sends = tuple(sends)
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
@@ -55,9 +77,27 @@ class ControlPlane:
         else:
             part.receive_datagram(data, source, now)
 
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
+    def receive_datagrams(self, batch: list[Datagram], now: float) -> None:
+        """Take the datagrams off the batch, the first one first; where one fails, what is behind it
+        is left there. Queues output.
+        """
+        runs = self._runs
+        count, at = len(batch), 0
+        try:
+            while at < count:
+                data, source = batch[at]
+                run = runs.get(data[0] >> 4) if data else None
+                taken = run(batch, at, now) if run is not None else 0
+                if not taken:
+                    self.receive_datagram(data, source, now)
+                    taken = 1
+                at += taken
+        finally:
+            del batch[: at + 1]
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what is to be sent now, and forget it."""
-        output: list[tuple[bytes, Endpoint]] = []
+        output: list[Datagram] = []
         for part in self._sends:
             output += part.datagrams_to_send(now)
         return output

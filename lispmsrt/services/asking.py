@@ -19,6 +19,7 @@ from lispmsrt.mapping.database import Endpoint
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.listening import ListenError, stop_listening
 from lispmsrt.sockets import pack_address
+from lispmsrt.transports.udp.port import listen_udp
 
 __all__ = ["AskingService", "source_towards"]
 
@@ -63,8 +64,8 @@ class AskingService(Service, ABC):
         if packed is None or len(packed) != len(self.resolver.packed):
             raise ListenError(f"{source} is no address to ask {self.resolver} from")
         try:
-            self._port = self._reactor.listenUDP(
-                self._source_port, self._udp, interface=source, maxPacketSize=_MAX_DATAGRAM
+            self._port = listen_udp(
+                self._reactor, self._source_port, self._udp, source, _MAX_DATAGRAM
             )
         except CannotListenError as failure:
             raise ListenError(f"can't ask from {source}: {failure.socketError}") from None

@@ -33,6 +33,9 @@ class Plane(Protocol):
     def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
         """Take one datagram."""
 
+    def receive_datagrams(self, batch: list[Datagram], now: float) -> None:
+        """Take the datagrams off the batch."""
+
     def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what is to be sent now."""
 
@@ -45,11 +48,8 @@ class _Side:
 
     def __init__(self, sockets: ControlSockets, plane: Plane) -> None:
         self._sockets = sockets
-        self._plane = plane
-
-    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
-        """Take one datagram."""
-        self._plane.receive_datagram(data, source, now)
+        self.receive_datagram = plane.receive_datagram
+        self.receive_datagrams = plane.receive_datagrams
 
     def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what this socket is to send; what it can't reach goes by another."""
@@ -133,15 +133,16 @@ class ControlSockets:
             return []
         if len(self._protocols) == 1:
             return due  # this one or none
-        reaches = protocol.reaches
-        mine = [datagram for datagram in due if reaches(datagram[1][0])]
+        reached = protocol.reached
+        mine = [datagram for datagram in due if len(datagram[1][0]) in reached]
         if len(mine) < len(due):
-            self._send_by_any([datagram for datagram in due if not reaches(datagram[1][0])])
+            self._send_by_any([each for each in due if len(each[1][0]) not in reached])
         return mine
 
-    def _send_by_any(self, datagrams: Iterable[Datagram]) -> None:
-        for data, (address, port) in datagrams:
-            for protocol in self._protocols.values():
-                if protocol.reaches(address):
-                    protocol.send(data, address, port)
-                    break
+    def _send_by_any(self, datagrams: list[Datagram]) -> None:
+        for protocol in self._protocols.values():
+            if not datagrams:
+                break
+            reached = protocol.reached
+            protocol.send_all([each for each in datagrams if len(each[1][0]) in reached])
+            datagrams = [each for each in datagrams if len(each[1][0]) not in reached]

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import DatagramProtocol
 
 from lispmsrt.config import SocketAddress
+from lispmsrt.protocols import ControlProtocol
 from lispmsrt.sockets import set_receive_buffer
+from lispmsrt.transports.udp import listen_udp
 
 __all__ = ["ListenError", "endpoint_from", "listen_control", "stop_listening"]
 
@@ -38,13 +39,11 @@ def endpoint_from(
 
 
 def listen_control(
-    reactor: Any, address: SocketAddress, protocol: DatagramProtocol, receive_buffer: int
+    reactor: Any, address: SocketAddress, protocol: ControlProtocol, receive_buffer: int
 ) -> tuple[IListeningPort, int]:
     """Open a UDP socket; return it, and the octets of receive buffer that the kernel granted."""
     try:
-        port = reactor.listenUDP(
-            address.port, protocol, interface=address.host, maxPacketSize=_MAX_DATAGRAM
-        )
+        port = listen_udp(reactor, address.port, protocol, address.host, _MAX_DATAGRAM)
     except CannotListenError as failure:
         raise ListenError(f"control {address}: {failure.socketError}") from None
     handle = getattr(port, "socket", None)

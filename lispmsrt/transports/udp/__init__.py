@@ -1,0 +1,10 @@
+"""UDP sockets as Twisted's reactors watch them: many datagrams by one system call, and connected
+ones that outlive refusals.
+"""
+
+from __future__ import annotations
+
+from lispmsrt.transports.udp.port import BatchPort, listen_udp
+from lispmsrt.transports.udp.refusals import outlive_refusals
+
+__all__ = ["BatchPort", "listen_udp", "outlive_refusals"]
