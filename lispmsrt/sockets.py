@@ -18,6 +18,7 @@ __all__ = [
     "set_receive_buffer",
     "tcp_round_trip_time",
     "tcp_socket_below",
+    "widen_backlog",
 ]
 
 _IP_MINTTL = 21
@@ -25,6 +26,9 @@ _IPV6_MINHOPCOUNT = 73
 
 _RTT = struct.Struct("=68xI")
 """Of struct tcp_info: tcpi_rtt, the smoothed round-trip time in microseconds."""
+
+_BACKLOG = 4096
+"""Connections that wait to be taken; the kernel has its own limit besides (net.core.somaxconn)."""
 
 _MAX_WRAPPERS = 8
 """More transports are never stacked; a ring of them must not hold us."""
@@ -132,6 +136,17 @@ def set_receive_buffer(handle: socket.socket, octets: int) -> int:
         handle.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), octets)
     # Linux doubles the figure to allow for its own bookkeeping.
     return handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def widen_backlog(port: object, description: str) -> None:
+    """Let more connections wait to be taken than Twisted's 50, where its endpoint string does not
+    say how many: a Map-Server that begins anew has all its ETRs at the door.
+    """
+    handle = getattr(port, "socket", None)
+    if not isinstance(handle, socket.socket) or "backlog=" in description:
+        return
+    if handle.type == socket.SOCK_STREAM:
+        handle.listen(_BACKLOG)
 
 
 def plain_host(host: str) -> str:

@@ -26,7 +26,11 @@ from lispmsrt.sockets import (
     set_receive_buffer,
     tcp_round_trip_time,
     tcp_socket_below,
+    widen_backlog,
 )
+
+_ESTABLISHED = b"\1"
+"Of struct tcp_info: tcpi_state."
 
 
 class _Port:
@@ -212,6 +216,38 @@ class TcpOptionsTests(SynchronousTestCase):
         ring = _Transport(None)
         ring.transport = ring
         self.assertIsNone(tcp_socket_below(ring))
+
+
+class BacklogTests(SynchronousTestCase):
+    """Connections that wait to be taken."""
+
+    def _waiting(self, description: str) -> int:
+        """Return how many can wait where nobody takes them, of 60."""
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(5)
+            widen_backlog(_Port(listening), description)
+            clients = [socket.socket() for _ in range(60)]
+            for client in clients:
+                self.addCleanup(client.close)
+                client.setblocking(False)
+                client.connect_ex(listening.getsockname())
+            return sum(
+                client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _ESTABLISHED
+                for client in clients
+            )
+
+    def test_all_etrs_may_come_at_once(self) -> None:
+        """After a restart of their Map-Server."""
+        self.assertEqual(self._waiting("tcp:4342"), 60)
+
+    def test_what_the_endpoint_string_says_stays(self) -> None:
+        """An operator knows better."""
+        self.assertLess(self._waiting("tcp:4342:backlog=5"), 10)
+
+    def test_a_port_without_a_socket_is_left_alone(self) -> None:
+        """Those of QUIC and of SCTP in user space."""
+        widen_backlog(object(), "quic:4342")
 
 
 class ReceiveBufferTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from lispmsrt.config import transport_name
 from lispmsrt.services.listening import ListenError, endpoint_from, stop_listening
 from lispmsrt.services.snapshots import ListenerSnapshot
-from lispmsrt.sockets import TcpOptions, apply_minimum_ttl, end_text
+from lispmsrt.sockets import TcpOptions, apply_minimum_ttl, end_text, widen_backlog
 from lispmsrt.transports.interfaces import TransportUnavailable
 
 __all__ = ["Listeners"]
@@ -81,6 +81,7 @@ class Listeners:
         self._ports[description] = port
         # Already the handshake is refused to who is too far away.
         apply_minimum_ttl(port, self._tcp)
+        widen_backlog(port, description)
         self._log.info("reliable transport on {description}", description=description)
 
     def _failed(self, description: str, failure: Failure) -> None:
