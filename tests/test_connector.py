@@ -39,6 +39,9 @@ class _Control:
     def may_connect(self, now: float) -> bool:
         return self.allowed
 
+    def session_began(self, now: float) -> None:
+        """A session has a head start."""
+
     def connected(self) -> None:
         self.calls.append("connected")
 

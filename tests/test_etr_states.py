@@ -385,11 +385,11 @@ class UdpStopsTests(EtrCase):
         for weight in (1, 2):
             self.registrations.register(_record(weight=weight))
             self.write()
-        self.registrations.prompt[entry] = None
+        self.registrations.prompt.add(entry)
         self.ack()
         self.assertEqual(entry.state, EtrState.ACK_WAIT)
         self.assertFalse(entry.over_udp)
-        self.assertEqual(self.registrations.prompt, {})
+        self.assertEqual(list(self.registrations.prompt), [])
 
     def test_the_first_rejection_stops_it(self) -> None:
         """Even where a newer Registration is due."""
@@ -423,7 +423,7 @@ class UdpStopsTests(EtrCase):
         self.registrations.session_up()
         self.registrations.register(_record())
         self.assertFalse(self.entry().over_udp)
-        self.assertEqual(self.registrations.prompt, {})
+        self.assertEqual(list(self.registrations.prompt), [])
 
     def test_an_answer_that_comes_after_the_session_is_nothing(self) -> None:
         """UDP goes on."""
@@ -708,7 +708,7 @@ class UdpConfirmationTests(EtrCase):
         self.registrations.withdraw(EidPrefix.from_text(_EID), awaited=True)
         self.registrations.confirmed_over_udp(eid(_EID), is_final=False)
         self.assertEqual(self.outcomes.heard, [("acknowledged", _EID)])
-        self.assertEqual((self.registrations.entries, self.registrations.prompt), ({}, {}))
+        self.assertEqual((self.registrations.entries, list(self.registrations.prompt)), ({}, []))
 
     def test_a_registration_is_acknowledged_only_where_no_session_will_do_so(self) -> None:
         """A session's answer is surer."""

@@ -49,6 +49,9 @@ class _Looked(Refreshes):
 
     __slots__ = ("looked",)
 
+    is_everything = False
+    "so that it is asked about each"
+
     def __init__(self) -> None:
         self.looked = 0
         super().__init__([_EVERYTHING])

@@ -10,10 +10,10 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
+from lispmsrt.control.etr_timers import EtrTimers
 from lispmsrt.control.unsolicited import Unsolicited
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistration, EtrRegistrations
@@ -38,6 +38,8 @@ MAX_NONCES = 4096
 
 _MAX_DOUBLINGS = 32
 
+_NO_STATE = EtrState.NO_STATE
+
 
 class SessionMode(enum.Enum):
     """Whether an ETR wants a session."""
@@ -47,31 +49,6 @@ class SessionMode(enum.Enum):
     "after a Map-Notify with the r bit"
     ALWAYS = "always"
     "after any authentic Map-Notify: Map-Servers that predate the r bit"
-
-
-@dataclass(frozen=True, slots=True)
-class EtrTimers:
-    """Periods and limits of the UDP side. Durations are in seconds."""
-
-    registration_period: float = 60.0
-    "RFC 9301 §8.2"
-    retransmission: float = 1.0
-    "first wait for a Map-Notify; doubled each time"
-    max_retransmission: float = 60.0
-    withdrawal_tries: int = 8
-    "after that the Map-Server's own clock ends the registration"
-    max_unanswered: int = 64
-    """Map-Registers watched for their Map-Notify at a time; others come again with the next period
-    anyway, but for withdrawals, which are always watched.
-    """
-    max_datagram: int = 548
-    "octets of UDP payload that fit an IPv4 packet of 576 (RFC 9301 §5)"
-    rearm_delay: float = 5.0
-    """a lost session is followed by one Map-Register within so long, so that a Map-Server's restart
-    is no storm
-    """
-    leave_lifetime: float = 180.0
-    "how long a Map-Notify allows a connection; the Map-Server's token lives as long"
 
 
 class _Unanswered:
@@ -115,6 +92,7 @@ class EtrControl:
         self._scheduled: dict[EtrRegistration, float] = {}
         self._sequence = 0
         self._prompt_at = float("-inf")
+        self._head_start_until = float("-inf")
         self._unanswered: dict[int, _Unanswered] = {}
         self._nonces: OrderedDict[int, list[bytes] | None] = OrderedDict()
         "of Map-Registers, with the records in them; None once their Map-Notify has come"
@@ -166,6 +144,10 @@ class EtrControl:
         """The leave is used up by a connection that came up."""
         self._leave_until = float("-inf")
 
+    def session_began(self, now: float) -> None:
+        """A session has a head start on what would be sent without delay."""
+        self._head_start_until = now + self._timers.head_start
+
     def connect_failed(self) -> None:
         """No transport came up: until one does, a Map-Notify is the surest answer there is."""
         self._has_failed = True
@@ -185,7 +167,9 @@ class EtrControl:
     def next_timeout(self) -> float | None:
         """When :meth:`datagrams_to_send` will have something."""
         times = [unanswered.due for unanswered in self._unanswered.values()]
-        if self._registrations.prompt or self._registrations.resumed:
+        if self._registrations.prompt:
+            times.append(self._prompt_due())
+        if self._registrations.resumed:
             times.append(self._prompt_at)
         if self._rearm_at is not None:
             times.append(self._rearm_at)
@@ -197,14 +181,20 @@ class EtrControl:
 
     def _send_prompt(self, now: float) -> None:
         prompt = self._registrations.prompt
-        if not prompt or now < self._prompt_at:
+        if not prompt or now < self._prompt_due():
             return
-        batch = self._fill(prompt)
+        batch = next(self._batches(prompt))
         self._send(batch, now, 0)
         # The first datagram goes at once; a million EIDs must not be a burst, so the rest spread
         # over the period.
         datagrams = max(1, len(self._registrations.entries) // max(1, len(batch)))
         self._prompt_at = now + min(1.0, self._timers.registration_period / datagrams)
+
+    def _prompt_due(self) -> float:
+        registrations = self._registrations
+        # No session tells of what was withdrawn before it began.
+        is_ahead = registrations.session_is_up and not registrations.listing.states[_NO_STATE]
+        return max(self._prompt_at, self._head_start_until) if is_ahead else self._prompt_at
 
     def _send_rearm(self, now: float) -> None:
         if self._rearm_at is None or now < self._rearm_at:
@@ -220,16 +210,16 @@ class EtrControl:
             self._send([next(welcome, candidates[0])], now, 0)
 
     def _send_periodic(self, now: float) -> None:
-        due: OrderedDict[EtrRegistration, None] = OrderedDict()
+        due: list[EtrRegistration] = []
         while self._schedule and self._schedule[0][0] <= now:
             at, _sequence, entry = heapq.heappop(self._schedule)
             if self._scheduled.get(entry) != at:
                 continue  # it was sent otherwise, and has a later date
             del self._scheduled[entry]
             if entry.over_udp:
-                due[entry] = None
-        while due:
-            self._send(self._fill(due), now, None)
+                due.append(entry)
+        for batch in self._batches(due):
+            self._send(batch, now, None)
 
     def _retransmit(self, now: float) -> None:
         late = [nonce for nonce, unanswered in self._unanswered.items() if unanswered.due <= now]
@@ -242,28 +232,29 @@ class EtrControl:
                     self._registrations.given_up_over_udp(entry)
                 entries = [entry for entry in entries if entry.over_udp]
             # Another one in front each time: see _send.
-            waiting = OrderedDict.fromkeys(entries[1:] + entries[:1])
-            while waiting:  # the records may have grown: no longer one datagram for sure
+            # The records may have grown: no longer one datagram for sure.
+            for batch in self._batches(entries[1:] + entries[:1]):
                 self.counters["retransmissions"] += 1
-                self._send(self._fill(waiting), now, attempt)
+                self._send(batch, now, attempt)
 
     def _is_wanted(self, entry: EtrRegistration) -> bool:
         return entry.over_udp or self._registrations.is_withdrawn_over_udp(entry)
 
-    def _fill(self, waiting: OrderedDict[EtrRegistration, None]) -> list[EtrRegistration]:
-        """Take as many entries as one datagram holds, at least one."""
+    def _batches(self, waiting: Iterable[EtrRegistration]) -> Iterator[list[EtrRegistration]]:
+        """Yield as many entries as one datagram holds, at least one, until there are no more."""
         room = self._timers.max_datagram - 16 - self._credentials.key.sent_length
         room -= len(self._credentials.ids)
         batch: list[EtrRegistration] = []
+        left = room
         for entry in waiting:
             size = len(entry.record)
-            if batch and (size > room or len(batch) == 255):
-                break
-            room -= size
+            if batch and (size > left or len(batch) == 255):
+                yield batch
+                batch, left = [], room
+            left -= size
             batch.append(entry)
-        for entry in batch:
-            del waiting[entry]
-        return batch
+        if batch:
+            yield batch
 
     def _send(self, entries: list[EtrRegistration], now: float, attempt: int | None) -> None:
         """Send one Map-Register and see to it that its entries come again in time. Queues output.
@@ -285,7 +276,7 @@ class EtrControl:
         # One time for all: what went together goes together again, in one datagram.
         again = now + self._timers.registration_period * self._random.uniform(0.9, 1.0)
         for entry in entries:
-            self._registrations.prompt.pop(entry, None)
+            self._registrations.prompt.discard(entry)
             if entry.over_udp:
                 self._registrations.sent_over_udp(entry)
                 # A retransmission does not put off what the period brings anyway.
@@ -318,14 +309,14 @@ class EtrControl:
     def _take_in_resumed(self, now: float) -> None:
         period = self._timers.registration_period
         resumed = self._registrations.resumed
-        waiting = OrderedDict((entry, None) for entry in resumed if entry.over_udp)
+        waiting = [entry for entry in resumed if entry.over_udp]
         resumed.clear()
         # Not before the one Map-Register that follows a lost session (docs/draft.rst, "ETR state
         # table" 3), and whole datagrams: a restarted Map-Server hears from everybody at once.
         first = min(self._timers.rearm_delay, period)
-        while waiting:
+        for batch in self._batches(waiting):
             at = now + self._random.uniform(first, period)
-            for entry in self._fill(waiting):
+            for entry in batch:
                 self._put_on_schedule(entry, at)
 
     def _put_on_schedule(self, entry: EtrRegistration, at: float) -> None:

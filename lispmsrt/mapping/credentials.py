@@ -15,7 +15,7 @@ class Credentials:
     9301 §5.6).
     """
 
-    __slots__ = ("_next_nonce", "flags", "ids", "key")
+    __slots__ = ("flags", "ids", "key", "next_nonce")
 
     def __init__(self, key: Key, ids: bytes, flags: int, next_nonce: Callable[[], int]) -> None:
         self.key = key
@@ -23,9 +23,9 @@ class Credentials:
         "xTR-ID (16 octets) and Site-ID (8), or empty"
         self.flags = flags
         "bits of every Map-Register's first word (RegisterFlag)"
-        self._next_nonce = next_nonce
+        self.next_nonce = next_nonce
 
     def map_register(self, records: list[bytes], flags: int = 0) -> tuple[int, bytes]:
         """Build a signed Map-Register from records in wire form; return its nonce too."""
-        nonce = self._next_nonce()
+        nonce = self.next_nonce()
         return nonce, write_map_register(self.flags | flags, nonce, records, self.ids, self.key)

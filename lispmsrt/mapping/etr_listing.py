@@ -29,14 +29,15 @@ class EtrListing:
         "by instance ID and AFI: how many are meant"
         self.epoch = 0
         "how often the gaps were closed: positions of an earlier epoch mean nothing any more"
+        self.order: list[EtrRegistration] = []
+        "all there are, and some that are gone"
         self._entries = entries
-        self._order: list[EtrRegistration] = []
         self._gone = 0
 
     def add(self, entry: EtrRegistration) -> None:
         """An entry was made."""
         self.states[EtrState.NO_STATE] += 1
-        self._order.append(entry)
+        self.order.append(entry)
 
     def meant(self, family: tuple[int, int], by: int) -> None:
         """One more, or one less, is meant in a family."""
@@ -48,14 +49,14 @@ class EtrListing:
         """An entry that was withdrawn has left the entries."""
         self.states[EtrState.NO_STATE] -= 1
         self._gone += 1
-        if self._gone > _FEW and 2 * self._gone > len(self._order):
-            self._order = list(self._entries.values())
+        if self._gone > _FEW and 2 * self._gone > len(self.order):
+            self.order = list(self._entries.values())
             self._gone = 0
             self.epoch += 1
 
     def look(self, position: int, count: int) -> Sequence[EtrRegistration]:
         """Return the entries at ``count`` positions, fewer at the end; there may be gone ones."""
-        return self._order[position : position + count]
+        return self.order[position : position + count]
 
     def is_gone(self, entry: EtrRegistration) -> bool:
         """Whether an entry was withdrawn and that is known at the Map-Server."""

@@ -7,33 +7,27 @@ for; it knows neither bytes on a wire nor time.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import replace
-from typing import Protocol
+from types import ModuleType
 
+from lispmsrt.compiled import twin
 from lispmsrt.mapping.etr_listing import EtrListing
-from lispmsrt.mapping.etr_registration import EtrRegistration, UnregistrableError
+from lispmsrt.mapping.etr_outcomes import EtrOutcomes
+from lispmsrt.mapping.etr_queue import DUE, PROMPT, EtrQueue
+from lispmsrt.mapping.etr_records import plain_eid, registrable
+from lispmsrt.mapping.etr_registration import EtrRegistration
 from lispmsrt.mapping.etr_states import TRANSITIONS, EtrAction, EtrEvent, EtrState
 from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.mapping.sites import eid_key
 from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.errors import WireError
-from lispmsrt.wire.records import MappingRecord, encode_record
+from lispmsrt.wire.records import MappingRecord
 from lispmsrt.wire.reliable_transport import (
     RegistrationRefresh,
     decode_eid_wire_form,
     eid_wire_form,
 )
 
-__all__ = [
-    "EtrOutcomes",
-    "EtrRegistration",
-    "EtrRegistrations",
-]
-
-
-MAX_RECORD = 8000
-"""Octets of a record: with MAC and xTR-ID it fits the 8 kB that a Registration may have."""
+__all__ = ["EtrOutcomes", "EtrRegistration", "EtrRegistrations"]
 
 # The hot path compares with these: looking a member up in its enum costs more than the comparison.
 _NO_STATE = EtrState.NO_STATE
@@ -43,24 +37,15 @@ _REJECTED = EtrState.REJECTED
 _ROAMED = EtrState.ROAMED
 _ACK = EtrEvent.ACK
 
-
-class EtrOutcomes(Protocol):
-    """Who wants to know how registrations fare. EID-prefixes come in wire form."""
-
-    def acknowledged(self, eid: bytes) -> None:
-        """An awaited registration or withdrawal holds at the Map-Server."""
-
-    def rejected(self, eid: bytes, reason: int) -> None:
-        """The Map-Server refuses, or has withdrawn, a registration."""
-
-    def taken_over(self, eid: bytes) -> None:
-        """Another xTR registers it now, and it is left to that one."""
+_compiled = twin("lispmsrt.mapping._etr_registrations")
 
 
 class EtrRegistrations:
     """Everything an ETR means to register at one Map-Server."""
 
-    def __init__(self, outcomes: EtrOutcomes) -> None:
+    def __init__(self, outcomes: EtrOutcomes, *, compiled: ModuleType | None = _compiled) -> None:
+        """``compiled`` is the compiled twin, None for none."""
+        self.compiled = compiled
         self.session_is_up = False
         self.entries: dict[bytes, EtrRegistration] = {}
         "by EID wire form; also those that are deleted until that is known at the Map-Server"
@@ -70,13 +55,16 @@ class EtrRegistrations:
         "Registrations written to the session and not answered, those that withdraw not counted"
         self.unanswered = 0
         "the same with those that withdraw: a Map-Server need not answer them"
-        # OrderedDict: a plain dict walks over all that it has lost to find its first.
-        self.due: OrderedDict[EtrRegistration, None] = OrderedDict()
+        self._make_entry = compiled.EtrRegistration if compiled else EtrRegistration
+        make_queue = compiled.EtrQueue if compiled else EtrQueue
+        self.due: EtrQueue = make_queue(DUE)
         "to be sent on the session"
-        self.prompt: OrderedDict[EtrRegistration, None] = OrderedDict()
+        self.prompt: EtrQueue = make_queue(PROMPT)
         "to be sent over UDP without delay"
         self.resumed: dict[EtrRegistration, None] = {}
         "to be registered over UDP within the period"
+        self._model: object | None = None
+        "the last record that was none like the one before it"
         self._outcomes = outcomes
 
     def __len__(self) -> int:
@@ -86,20 +74,16 @@ class EtrRegistrations:
 
     def register(self, record: MappingRecord, *, awaited: bool = False) -> bytes:
         """Mean to register this record from now on; return its EID wire form."""
-        family = eid_key(record.eid)[:2]  # refuses what can't be a lookup key
-        if not record.ttl:
-            raise UnregistrableError(f"{record.eid}: a record TTL of 0 withdraws")
-        if record.eid.explicit_instance:
-            record = replace(record, eid=_plain(record.eid))
-        eid = eid_wire_form(record.eid)
-        wire = encode_record(record)
-        if len(wire) > MAX_RECORD:
-            raise UnregistrableError(
-                f"{record.eid}: {len(wire)} octets of locators and EID are too large"
-            )
+        compiled = self.compiled
+        if self._model is not None and compiled is not None:
+            taken: bytes | None = compiled.register_like(self._model, self, record, awaited)
+            if taken is not None:
+                return taken
+        family, eid, wire = registrable(record)
+        self._model = compiled.Model(record, eid, wire) if compiled is not None else None
         entry = self.entries.get(eid)
         if entry is None:
-            entry = self.entries[eid] = EtrRegistration(eid, wire)
+            entry = self.entries[eid] = self._make_entry(eid, wire)
             self.listing.add(entry)
         if entry.state is _NO_STATE:
             self.listing.meant(family, 1)
@@ -107,18 +91,16 @@ class EtrRegistrations:
         is_changed = entry.record != wire
         entry.record = wire
         entry.is_awaited = entry.is_awaited or awaited
-        if not is_new:
-            if is_changed or awaited:
-                self._apply(entry, EtrEvent.CHANGED)
-        elif self.session_is_up:
-            self._apply(entry, EtrEvent.CREATED_WHILE_UP)
-        else:
-            self._apply(entry, EtrEvent.CREATED_WHILE_DOWN)
+        if is_new:
+            is_up = self.session_is_up
+            self._apply(entry, EtrEvent.CREATED_WHILE_UP if is_up else EtrEvent.CREATED_WHILE_DOWN)
+        elif is_changed or awaited:
+            self._apply(entry, EtrEvent.CHANGED)
         return eid
 
     def withdraw(self, eid_prefix: EidPrefix, *, awaited: bool = False) -> bytes:
         """Mean to register it no longer. KeyError when it is not registered."""
-        eid = eid_wire_form(_plain(eid_prefix))
+        eid = eid_wire_form(plain_eid(eid_prefix))
         entry = self.entries[eid]
         if entry.state is _NO_STATE:
             raise KeyError(eid_prefix)
@@ -137,19 +119,26 @@ class EtrRegistrations:
     def session_up(self) -> None:
         """A session is established."""
         self.session_is_up = True
-        self._apply_to_all(EtrEvent.SESSION_UP)
+        if self.compiled is not None:
+            self.compiled.session_up(self.entries, self._states)
+            return
+        for entry in self.entries.values():
+            self._apply(entry, EtrEvent.SESSION_UP)
 
     def session_down(self) -> None:
         """The session is lost: nothing that was written to it counts."""
         self.session_is_up = False
         self.outstanding = self.unanswered = 0
         self.due.clear()
-        for entry in list(self.entries.values()):
+        if self.compiled is not None:
+            self.compiled.session_down(self.entries, self._states, self.prompt, self.resumed)
+            return
+        for entry in self.entries.values():
             entry.outstanding = 0
             entry.last_answer = None
             if entry.state is _NO_STATE:
                 # Its withdrawal may not have arrived.
-                self.prompt[entry] = None
+                self.prompt.add(entry)
             else:
                 self._apply(entry, EtrEvent.SESSION_DOWN)
 
@@ -161,7 +150,11 @@ class EtrRegistrations:
         """The Map-Server wants to hear again, as several Refreshes say."""
         due = self.due
         # What is due already becomes no more so: a Refresh that is repeated costs next to nothing.
-        if len(due) < len(self.entries):
+        if len(due) == len(self.entries):
+            return
+        if self.compiled is not None and refreshes.is_everything:
+            self.compiled.refresh_everything(self.entries, self._states, due)
+        else:
             for entry in [one for one in self.entries.values() if one not in due]:
                 self._refresh(entry, refreshes)
 
@@ -187,7 +180,7 @@ class EtrRegistrations:
         """Take the next record to be written to the session: it is outstanding from now on."""
         if not self.due:
             return None
-        entry, _ = self.due.popitem(last=False)
+        entry = self.due.take()
         entry.outstanding += 1
         entry.last_answer = None
         self.unanswered += 1
@@ -196,21 +189,33 @@ class EtrRegistrations:
         self.outstanding += 1
         return entry, entry.record
 
+    def count_written(self, count: int) -> None:
+        """So many that are not withdrawn were taken out of :attr:`due` and written."""
+        self.outstanding += count
+        self.unanswered += count
+
+    def count_acknowledged(self, count: int) -> None:
+        """So many that waited for nothing but an ACK have had it."""
+        self.outstanding -= count
+        self.unanswered -= count
+        self._states[_ACK_WAIT] -= count
+        self._states[_STABLE] += count
+
     def send_again(self) -> bool:
         """No answer came for long. Make due what is outstanding; tell whether anything was.
 
         What was partly answered counts as settled, for there are Map-Servers that answer several
         copies at once; so does what withdraws, for they need not answer that.
         """
-        again: OrderedDict[EtrRegistration, None] = OrderedDict()
+        again: list[EtrRegistration] = []
         for entry in list(self.entries.values()):
             if not entry.outstanding:
                 continue
             if entry.state is _NO_STATE or entry.last_answer is not None:
                 self._settle(entry)
             else:
-                again[entry] = None
-        self.due = again | self.due
+                again.append(entry)
+        self.due.put_first(again)
         return bool(again)
 
     # What UDP says
@@ -278,7 +283,7 @@ class EtrRegistrations:
             prefix = decode_eid_wire_form(eid)
         except WireError:
             return None
-        return self.entries.get(eid_wire_form(_plain(prefix)))
+        return self.entries.get(eid_wire_form(plain_eid(prefix)))
 
     # Inside
 
@@ -301,15 +306,15 @@ class EtrRegistrations:
     def _act(self, entry: EtrRegistration, action: EtrAction) -> None:
         match action:
             case EtrAction.SEND_REGISTRATION | EtrAction.SEND_WITHDRAWAL:
-                self.due[entry] = None
+                self.due.add(entry)
                 if action is EtrAction.SEND_WITHDRAWAL:
                     self._stop_udp(entry)
             case EtrAction.REGISTER_OVER_UDP_NOW:
                 entry.over_udp = True
-                self.prompt[entry] = None
+                self.prompt.add(entry)
             case EtrAction.WITHDRAW_OVER_UDP:
                 entry.over_udp = False
-                self.prompt[entry] = None
+                self.prompt.add(entry)
             case EtrAction.RESUME_UDP if not entry.over_udp:
                 entry.over_udp = True
                 self.resumed[entry] = None
@@ -326,10 +331,6 @@ class EtrRegistrations:
     def _refresh(self, entry: EtrRegistration, refreshes: Refreshes) -> None:
         event = refreshes.event_for(entry.record)
         if event is not None:
-            self._apply(entry, event)
-
-    def _apply_to_all(self, event: EtrEvent) -> None:
-        for entry in self.entries.values():
             self._apply(entry, event)
 
     def _take_answer(self, entry: EtrRegistration, reason: int) -> None:
@@ -376,7 +377,7 @@ class EtrRegistrations:
         if state is _NO_STATE:
             del self.entries[entry.eid]
             self.listing.discard()
-            self.prompt.pop(entry, None)
+            self.prompt.discard(entry)
         elif state is _ACK_WAIT:
             entry.state = _STABLE
             self._states[_ACK_WAIT] -= 1
@@ -391,14 +392,9 @@ class EtrRegistrations:
     def _stop_udp(self, entry: EtrRegistration) -> None:
         entry.over_udp = False
         if self.prompt:
-            self.prompt.pop(entry, None)
+            self.prompt.discard(entry)
 
     def _tell(self, entry: EtrRegistration) -> None:
         if entry.is_awaited:
             entry.is_awaited = False
             self._outcomes.acknowledged(entry.eid)
-
-
-def _plain(eid: EidPrefix) -> EidPrefix:
-    """Return it without an LCAF that only says instance ID 0."""
-    return EidPrefix(eid.instance_id, eid.address, eid.length)

@@ -34,6 +34,11 @@ class Refreshes:
         for refresh in refreshes:
             self.add(refresh)
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether every EID-prefix is asked for, in whatever state."""
+        return self._all.is_everything
+
     def add(self, refresh: RegistrationRefresh) -> None:
         """Have one more of them answered."""
         scopes = self._rejected_only if refresh.rejected_only else self._all
@@ -49,10 +54,10 @@ class Refreshes:
 class _Scopes:
     """A union of scopes, which does not grow with how often they are asked for."""
 
-    __slots__ = ("_covered", "_families", "_instances", "_is_everything", "_narrow", "_prefixes")
+    __slots__ = ("_covered", "_families", "_instances", "_narrow", "_prefixes", "is_everything")
 
     def __init__(self) -> None:
-        self._is_everything = False
+        self.is_everything = False
         self._narrow = 0
         self._instances: set[int] = set()
         self._families: set[tuple[int, int]] = set()
@@ -61,17 +66,17 @@ class _Scopes:
         "by instance ID and family, then by prefix length: prefix keys"
 
     def add(self, refresh: RegistrationRefresh) -> None:
-        if self._is_everything:
+        if self.is_everything:
             return
         eid = refresh.eid
         if refresh.scope == RefreshScope.EVERYTHING or eid is None:
-            self._is_everything = True
+            self.is_everything = True
         elif self._add_narrow(refresh.scope, eid):
             self._narrow += 1
-            self._is_everything = self._narrow > MAX_SCOPES
+            self.is_everything = self._narrow > MAX_SCOPES
 
     def has(self, record: bytes) -> bool:
-        if self._is_everything:
+        if self.is_everything:
             return True
         if not self._narrow:
             return False

@@ -204,6 +204,7 @@ class Connector:
         self.phase = _Phase.UP
         self.transport = transport
         self._up_since = self._clock.seconds()
+        self._control.session_began(self._up_since)
 
     def _failed(self, failure: Failure, transport: Transport) -> None:
         self._attempt = None

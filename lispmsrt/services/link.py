@@ -188,7 +188,8 @@ class MapServerLink:
     def register(self, record: MappingRecord, *, awaited: bool) -> Deferred[None]:
         """Register at this Map-Server; if ``awaited``, the Deferred fires on its answer."""
         eid = self.registrations.register(record, awaited=awaited)
-        _give_up(self._withdrawing.pop(eid, ()))
+        if self._withdrawing:
+            _give_up(self._withdrawing.pop(eid, ()))
         return self._wait_for(eid, self._registering, awaited)
 
     def withdraw(self, eid_prefix: EidPrefix, *, awaited: bool) -> Deferred[None]:
@@ -202,7 +203,8 @@ class MapServerLink:
     def _wait_for(
         self, eid: bytes, waiting: dict[bytes, list[Deferred[None]]], awaited: bool
     ) -> Deferred[None]:
-        answer: Deferred[None] = Deferred(lambda answer: _forget(answer, eid, waiting))
+        forget = (lambda answer: _forget(answer, eid, waiting)) if awaited else None
+        answer: Deferred[None] = Deferred(forget)
         if awaited:
             waiting.setdefault(eid, []).append(answer)
         if self.protocol is not None:

@@ -7,9 +7,11 @@ to be registered, and how far each EID-prefix has come, is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import ClassVar, Protocol
 
+from lispmsrt.compiled import twin
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
 from lispmsrt.mapping.etr_states import EtrState
@@ -18,7 +20,7 @@ from lispmsrt.mapping.refresh_scopes import Refreshes
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
 from lispmsrt.session.membership_subscriber import MembershipSubscriber
-from lispmsrt.wire.framing import encode_frame
+from lispmsrt.wire.framing import Frame, encode_frame
 from lispmsrt.wire.membership import encode_membership
 from lispmsrt.wire.reliable_transport import (
     ErrorNotification,
@@ -36,6 +38,9 @@ __all__ = ["Credentials", "EtrSession", "EtrSessionListener"]
 
 _WHOLE = RegistrationRefresh(RefreshScope.EVERYTHING)
 _REGISTRATION = int(MessageType.REGISTRATION)
+_ACK = int(MessageType.REGISTRATION_ACK)
+
+_compiled = twin("lispmsrt.session._etr")
 
 _TAKES: dict[int, str] = {
     MessageType.REGISTRATION_ACK: "_on_ack",
@@ -91,10 +96,11 @@ class EtrSession(Session):
         transport: str = "",
         peer: str = "",
         local: str = "",
+        compiled: ModuleType | None = _compiled,
     ) -> None:
         """Without ``members`` no RLOC membership is asked for. ``id``, ``transport``, ``peer``
         and ``local`` are for people: a number that no other session of the ETR has, and what it
-        runs over and between.
+        runs over and between. ``compiled`` is the compiled twin, None for none.
         """
         super().__init__(
             limits, wake, now, applications=_MEMBERSHIP if members is not None else None
@@ -104,6 +110,8 @@ class EtrSession(Session):
         self.peer = peer
         self.local = local
         self._registrations = registrations
+        # It reaches into entries: compiled ones.
+        self._compiled = compiled if registrations.compiled is not None else None
         self._credentials = credentials
         self._listener = listener
         self._speaks_first = speaks_first
@@ -139,6 +147,26 @@ class EtrSession(Session):
         self._set_timer(SessionTimer.BEGINNING, now + self._limits.refresh_timeout)
         if self._speaks_first:
             self._register_everything()
+
+    def _take_run(self, chunk: bytes, frames: Sequence[Frame], first: int, now: float) -> int:
+        """Take as many ACKs as the compiled twin does. A Refresh that came before them, and
+        membership that waits for one of them, are for :meth:`_on_ack`.
+        """
+        registrations = self._registrations
+        kind, _message_id, start, _end = frames[first]
+        if kind != _ACK or self._compiled is None or not registrations.session_is_up:
+            return 0
+        awaits = self.membership is not None and self.membership.awaits_registration
+        if awaits or self._refreshes is not None:
+            return 0
+        taken: int = self._compiled.take_acks(
+            registrations.entries, registrations.prompt, chunk, start, len(frames) - first
+        )
+        if taken:
+            registrations.count_acknowledged(taken)
+            self._was_acknowledged = True
+            self._on_progress(now)
+        return taken
 
     def _on_ack(self, chunk: bytes, start: int, end: int, now: float) -> None:
         eid = chunk[start:end]
@@ -238,6 +266,9 @@ class EtrSession(Session):
         # What is sent again comes on top: nothing may leave the window before it.
         window = self._limits.window << self._has_sent_again
         while room > 0 and registrations.outstanding < window:
+            if size := self._write_run(room, window - registrations.outstanding):
+                room -= size
+                continue
             due = registrations.next_due()
             if due is None:
                 break
@@ -253,6 +284,23 @@ class EtrSession(Session):
             self._set_timer(SessionTimer.ANSWER, now + self._limits.answer_timeout)
         if room <= 0 and registrations.due:
             self._wake()
+
+    def _write_run(self, room: int, most: int) -> int:
+        """Write as many Registrations as the compiled twin does; return their octets.
+
+        Queues output.
+        """
+        registrations = self._registrations
+        if self._compiled is None or not registrations.due:
+            return 0
+        messages, written = self._compiled.write_registrations(
+            registrations.due, self._credentials, self._next_id, room, most
+        )
+        if written:
+            registrations.count_written(written)
+            self._output.append(messages)
+            self._count_sent(written)
+        return len(messages)
 
     def _on_timeout(self, timer: SessionTimer, now: float) -> None:
         if timer is SessionTimer.BEGINNING:
