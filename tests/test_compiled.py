@@ -1,4 +1,6 @@
-"""Compiled twins: all are built where tests count, may be left out, and do what their Python does."""
+"""Compiled twins: all are built where tests count, may be left out, and do what their Python
+does.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from lispmsrt.wire.authentication import AlgorithmId, Key
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SOURCES = sorted(_CHECKOUT.glob("lispmsrt/**/*.pyx"))
 _WITHOUT_PYTHON = {
+    "_datagrams.pyx",  # Twisted has its own UDP port
     "_keyed_hash.pyx",  # hashlib is its Python
+    "_many_entries.pyx",  # asks _eid_entries for many at once
 }
 
 

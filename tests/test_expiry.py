@@ -31,6 +31,14 @@ class ExpiryWheelTests(SynchronousTestCase):
             self.assertEqual(self.wheel.due(deadline), [])
             self.assertEqual(self.wheel.due(due), ["item"])
 
+    def test_items_that_share_a_deadline_can_be_put_into_its_bucket(self) -> None:
+        """As if they had been added one by one."""
+        bucket = self.wheel.bucket(10.5)
+        bucket["one"] = bucket["two"] = None
+        self.wheel.add("three", 10.0)
+        self.assertEqual(self.wheel.due(10.9), [])
+        self.assertEqual(sorted(self.wheel.due(11.0)), ["one", "three", "two"])
+
     def test_an_item_is_handed_out_once_per_second_it_is_in(self) -> None:
         """Copies within a second merge; the newest come first, the same way every time."""
         for item in ("b", "a", "b"):

@@ -12,6 +12,7 @@ from lispmsrt.mapping.history import History, HistoryLine
 from lispmsrt.mapping.refusals import eid_text
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.rejections import Rejections
+from lispmsrt.mapping.runs import Run
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.wire.framing import FrameBuffer
 from tests.builders import ANY_IPV4, MERGE, Etr, M, locator, record, site, sites, span_of
@@ -67,8 +68,8 @@ class _Ground(SynchronousTestCase):
         self.register(lease, first)
         stream = b"".join(etr.registration(one) for one in rest)
         chunk, frames = FrameBuffer().receive(stream)
-        accepted = self.registrar.register_run(lease, chunk, frames, 0, self.now)
-        self.assertEqual(len(accepted), len(rest))
+        number, _acks = self.registrar.register_run(Run(lease, chunk, frames, 0, self.now, 1))
+        self.assertEqual(number, len(rest))
 
     def lines(self, after: int | None = None) -> list[HistoryLine]:
         """Return the lines, newest first."""

@@ -387,7 +387,7 @@ class ReplayTests(ControlCase):
         etr = Etr(xtr_id=None)
         for _ in range(5):
             self.server.hear(etr, etr.map_register(record(_EID)))
-        memory = self.server.control.nonces._memory("office")
+        memory = self.server.control.nonces.memory("office")
         self.assertEqual(len(memory.origins), 2)
 
     def test_a_stranger_takes_nothing_from_a_live_session(self) -> None:
@@ -397,7 +397,7 @@ class ReplayTests(ControlCase):
         self.server.hear(victim, captured)
         peer = self.server.connect("192.0.2.1")
         peer.send(victim.registration(record(_EID)))
-        self.server.control.nonces._memory("office").origins.clear()
+        self.server.control.nonces.memory("office").origins.clear()
         self.assertEqual(self.server.hear(victim, captured, source=_ELSEWHERE), [])
         self.assertFalse(self.admits("198.51.100.66"))
         held = self.server.at(_EID)

@@ -61,7 +61,7 @@ class LenientTests(SynchronousTestCase):
         self.assertEqual(self.see(9, who="new"), [False])
         self.assertEqual(self.see(9, who="old"), [True])
         self.see(*range(100, 140), who="counting")
-        self.assertLessEqual(self.memory._memory(_SITE).nonces, 10)
+        self.assertLessEqual(self.memory.memory(_SITE).nonces, 10)
 
     def test_only_the_last_4096_are_remembered(self) -> None:
         """Per xTR: its memory is bounded. Falling nonces never count as counting up."""

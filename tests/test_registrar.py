@@ -11,11 +11,13 @@ from lispmsrt.mapping.database import Lease, Registration, UdpPath, Xtr
 from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.policy import judge
 from lispmsrt.mapping.registrar import REGISTRATION_TIMEOUT, Registrar
+from lispmsrt.mapping.runs import Run
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import End, Identity, Verdict
 from lispmsrt.wire.authentication import Coverage
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.map_register import RegisterFlag
+from lispmsrt.wire.reliable_transport import encode_registration_ack
 from tests.builders import (
     ANY_IPV4,
     KEY,
@@ -831,8 +833,8 @@ class MergeTests(RegistrarCase):
         self.merge(1, 1)
         self.merge(2, 2)
         message = self.etr_b.map_register(self.one(1, 2), flags=MERGE)
-        frames = [(17, 1, 0, len(message))]
-        self.assertEqual(self.registrar.register_run(self.b, message, frames, 0, 0.0), [])
+        run = Run(self.b, message, [(17, 1, 0, len(message))], 0, 0.0, 1)
+        self.assertEqual(self.registrar.register_run(run), (0, b""))
         self.merge(2, 1, 2)
         self.register(self.etr_a, self.a, record(_EID, ttl=0))
         self.assert_merged(1, 2)
@@ -1133,6 +1135,7 @@ class DefaultsTests(SynchronousTestCase):
         lease = Lease(Xtr("office", etr.ids, b""), "TCP", "there", is_live=True)
         registrar.register(lease, *span_of(etr.map_register(record(_EID))), 0.0)
         message = etr.map_register(record("10.2.0.0/16"))
-        found = registrar.register_run(lease, message, [(17, 1, 0, len(message))], 0, 0.0)
-        self.assertEqual(found, [eid("10.2.0.0/16")])
+        run = Run(lease, message, [(17, 1, 0, len(message))], 0, 0.0, 7)
+        acks = encode_registration_ack(7, eid("10.2.0.0/16"))
+        self.assertEqual(registrar.register_run(run), (1, acks))
         self.assertEqual(len(registrar.database), 2)

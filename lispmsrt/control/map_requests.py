@@ -29,6 +29,8 @@ from lispmsrt.control.map_replies import (
     octets_used_up,
     records_that_fit,
 )
+from lispmsrt.control.ordinary_requests import ordinary_runs
+from lispmsrt.control.plane import ReceiveRun
 from lispmsrt.control.questions import Question, Questions
 from lispmsrt.control.request_limits import Outgoing
 from lispmsrt.control.unicast import is_loopback
@@ -98,6 +100,21 @@ class MapRequests:
         self._subscriptions = subscriptions
         self._security = security
         self._referrals = referrals
+        self.receive_run = self.runs_of(questions)
+        "takes what is ordinary many at a time; None where nothing was compiled"
+
+    def runs_of(self, questions: Questions, *, passes_on: bool = False) -> ReceiveRun | None:
+        """Return what answers ordinary Map-Requests many at a time, read by these questions; None
+        where nothing was compiled. ``passes_on``: those for EIDs of no site go elsewhere.
+        """
+        return ordinary_runs(
+            self._lookup,
+            self._sites,
+            questions,
+            self.counters,
+            self._outgoing,
+            passes_on=passes_on,
+        )
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take a Map-Request or an ECM. Queues output."""

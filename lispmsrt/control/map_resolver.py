@@ -128,6 +128,8 @@ class MapResolver:
         self.security = security
         self._outgoing = Outgoing(self.counters)
         self._turn = 0
+        self.receive_run = map_server.runs_of(questions, passes_on=True) if map_server else None
+        "takes many at a time of what the Map-Server here answers; None where nothing does"
 
     @property
     def targets(self) -> Targets:

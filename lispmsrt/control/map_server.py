@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 from lispmsrt.control.arming import normalised
 from lispmsrt.control.map_notifies import MapNotifies
+from lispmsrt.control.map_registers import OrdinaryMapRegisters, RunsOverUdp
 from lispmsrt.control.nonces import NonceCheck, NonceMemory
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.mapping.database import Endpoint, UdpPath, Xtr
-from lispmsrt.mapping.interfaces import Arms, RegistersOverUdp
+from lispmsrt.mapping.interfaces import Arms
 from lispmsrt.mapping.refusals import Refusal
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
@@ -46,6 +47,7 @@ not be many times its size.
 
 _MAX_SOURCE_TEXTS = 65_536
 _ACCEPTED = Verdict.ACCEPTED
+_ANSWERED = RegisterFlag.WANT_MAP_NOTIFY | RegisterFlag.RELIABLE_TRANSPORT
 _NOT_FOR_A_MAP_SERVER = {
     int(ControlType.MAP_REPLY): "Map-Replies dropped",
     int(ControlType.MAP_NOTIFY): "Map-Notifies dropped",
@@ -57,7 +59,7 @@ class MapServerControl:
 
     def __init__(
         self,
-        registrar: RegistersOverUdp,
+        registrar: RunsOverUdp,
         armory: Arms,
         *,
         nonce_check: NonceCheck = NonceCheck.LENIENT,
@@ -74,6 +76,7 @@ class MapServerControl:
         self.counters: Counter[str] = Counter()
         self.nonces = NonceMemory(nonce_check)
         self._registrar = registrar
+        self._ordinary = OrdinaryMapRegisters(registrar, self.nonces)
         self._armory = armory
         self._notify_to_control_port = notify_to_control_port
         self._offers_sessions = offers_sessions
@@ -97,6 +100,18 @@ class MapServerControl:
                 self.counters[what] += 1
         except WireError:
             self.counters["malformed datagrams"] += 1
+
+    def receive_run(self, batch: list[tuple[bytes, Endpoint]], first: int, now: float) -> int:
+        """Take Map-Registers from ``batch[first]`` on, as long as each is ordinary; return how
+        many. The next one is for :meth:`receive_datagram`. Queues output.
+        """
+        taken, notifies = self._ordinary.take_run(batch, first, now)
+        if taken:
+            self.counters["Map-Registers in"] += taken
+            if notifies:
+                self.counters["Map-Notifies out"] += len(notifies)
+                self._output += notifies
+        return taken
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Endpoint]]:
         """Return what is to be sent now: answers, then what nobody asked for."""
@@ -145,11 +160,14 @@ class MapServerControl:
             self.counters["Map-Registers with no record accepted"] += 1
             return
         is_armed = self._arm(data, register[0], accepted, identity.site, xtr, source, now)
-        if register[0] & (RegisterFlag.WANT_MAP_NOTIFY | RegisterFlag.RELIABLE_TRANSPORT):
+        notify = None
+        if register[0] & _ANSWERED:
             records = self._records(data, register[0], accepted)
             notify = _map_notify(data, register, identity, records, is_armed)
             self.nonces.keep_answer(xtr.site, who, register[1], source, now, notify)
             self._send(notify, source)
+        if len(accepted) == len(register[5]) and not self._arms(register[0], identity.site):
+            self._ordinary.remember(data, register, identity, xtr, source, notify)
 
     def _register(
         self,
@@ -199,11 +217,16 @@ class MapServerControl:
         now: float,
     ) -> bool:
         """Arm the xTR where the Map-Register asks for it; tell whether to say so."""
-        asked = bool(word & RegisterFlag.RELIABLE_TRANSPORT)
-        if not self._offers_sessions or not (asked or not site.require_reliable_transport_bit):
+        if not self._arms(word, site):
             return False
         rlocs = _local_rlocs(data, accepted, site) if site.allowed_rlocs else []
-        return self._armory.arm(xtr, source[0], rlocs, now) and asked
+        is_armed = self._armory.arm(xtr, source[0], rlocs, now)
+        return is_armed and bool(word & RegisterFlag.RELIABLE_TRANSPORT)
+
+    def _arms(self, word: int, site: Site) -> bool:
+        """Whether a Map-Register with this first word is one to be armed for."""
+        asked = bool(word & RegisterFlag.RELIABLE_TRANSPORT)
+        return self._offers_sessions and (asked or not site.require_reliable_transport_bit)
 
     def _on_repeat(self, who: tuple[Xtr, bytes], nonce: int, source: Endpoint, now: float) -> None:
         self.counters["Map-Registers repeated"] += 1

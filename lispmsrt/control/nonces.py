@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
 
-__all__ = ["NonceCheck", "NonceMemory"]
+from lispmsrt.compiled import twin
+
+__all__ = ["History", "NonceCheck", "NonceMemory", "SiteMemory"]
 
 REMEMBERED = 4096
 """Nonces remembered of an xTR that draws them at random."""
@@ -47,24 +50,36 @@ class NonceCheck(enum.Enum):
     OFF = "off"
 
 
-class _History:
-    __slots__ = ("answers", "highest", "increases", "seen")
+class History:
+    """What has been seen of one xTR with one key."""
+
+    __slots__ = ("answers", "highest", "increases", "is_forgotten", "seen")
 
     def __init__(self) -> None:
         # OrderedDict: a plain dict walks over all it has lost to find its first.
         self.seen: OrderedDict[int, None] = OrderedDict()
         self.highest = -1
         self.increases = 0
-        self.answers: OrderedDict[int, tuple[object, float, bytes]] = OrderedDict()
+        "how many nonces in a row were higher than all before"
+        self.answers: list[tuple[int, object, float, bytes]] = []
+        "nonce, source, monotonic seconds and Map-Notify, the newest last"
+        self.is_forgotten = False
 
 
-class _SiteMemory:
+_compiled = twin("lispmsrt.control._nonces")
+if not TYPE_CHECKING and _compiled is not None:
+    History = _compiled.History
+
+
+class SiteMemory:
     """What has been seen of one site. Its key holders can make only their own be forgotten."""
 
-    __slots__ = ("histories", "nonces", "origins")
+    __slots__ = ("histories", "latest", "nonces", "origins")
 
     def __init__(self) -> None:
-        self.histories: OrderedDict[Hashable, _History] = OrderedDict()
+        self.histories: OrderedDict[Hashable, History] = OrderedDict()
+        self.latest: History | None = None
+        "the last of them: who was heard of last"
         self.origins: OrderedDict[bytes, bytes] = OrderedDict()
         self.nonces = 0
         "in all histories"
@@ -75,16 +90,16 @@ class NonceMemory:
 
     def __init__(self, check: NonceCheck = NonceCheck.LENIENT) -> None:
         self.counters: Counter[str] = Counter()
-        self._check = check
-        self._sites: dict[str, _SiteMemory] = {}
+        self.check = check
+        self._sites: dict[str, SiteMemory] = {}
 
     def is_fresh(self, site: str, who: Hashable, nonce: int) -> bool:
         """Whether this is not a repeat; it is one from now on. ``who`` is one xTR with one key."""
-        if self._check is NonceCheck.OFF:
+        if self.check is NonceCheck.OFF:
             return True
-        memory = self._memory(site)
+        memory = self.memory(site)
         history = self._history(memory, who)
-        counts_up = self._check is NonceCheck.STRICT or history.increases >= INCREASES
+        counts_up = self.check is NonceCheck.STRICT or history.increases >= INCREASES
         if nonce <= history.highest if counts_up else nonce in history.seen:
             return False
         if nonce > history.highest:
@@ -93,7 +108,7 @@ class NonceMemory:
             history.highest = nonce
         else:
             history.increases = 0
-        if self._check is NonceCheck.STRICT or history.increases >= INCREASES:
+        if self.check is NonceCheck.STRICT or history.increases >= INCREASES:
             memory.nonces -= len(history.seen)
             history.seen.clear()
         else:
@@ -105,28 +120,36 @@ class NonceMemory:
             self._forget(memory)
         return True
 
-    def _memory(self, site: str) -> _SiteMemory:
+    @property
+    def sites(self) -> Mapping[str, SiteMemory]:
+        """What has been seen of every site."""
+        return self._sites
+
+    def memory(self, site: str) -> SiteMemory:
+        """Return what has been seen of a site."""
         memory = self._sites.get(site)
         if memory is None:
-            memory = self._sites[site] = _SiteMemory()
+            memory = self._sites[site] = SiteMemory()
         return memory
 
-    def _history(self, memory: _SiteMemory, who: Hashable) -> _History:
+    def _history(self, memory: SiteMemory, who: Hashable) -> History:
         history = memory.histories.get(who)
         if history is None:
-            history = memory.histories[who] = _History()
+            history = memory.latest = memory.histories[who] = History()
             self._forget(memory)
-        else:
+        elif history is not memory.latest:
             memory.histories.move_to_end(who)
+            memory.latest = history
         return history
 
-    def _forget(self, memory: _SiteMemory) -> None:
+    def _forget(self, memory: SiteMemory) -> None:
         """Keep to the site's limits; who was heard of last stays."""
         while len(memory.histories) > 1 and (
             len(memory.histories) > MAX_XTRS or memory.nonces > MAX_NONCES
         ):
             _who, history = memory.histories.popitem(last=False)
             memory.nonces -= len(history.seen)
+            history.is_forgotten = True
             self.counters["xTRs forgotten"] += 1
 
     def is_from_origin(self, site: str, mac: bytes, address: bytes) -> bool:
@@ -135,9 +158,9 @@ class NonceMemory:
         For xTRs that are known by their address only: caught and sent from elsewhere, their
         messages would make another xTR, which has no history yet.
         """
-        if self._check is NonceCheck.OFF or not mac:
+        if self.check is NonceCheck.OFF or not mac:
             return True
-        origins = self._memory(site).origins
+        origins = self.memory(site).origins
         origin = origins.setdefault(mac, address)
         if len(origins) > MAX_ORIGINS:
             origins.popitem(last=False)
@@ -147,19 +170,25 @@ class NonceMemory:
         self, site: str, who: Hashable, nonce: int, source: object, now: float, answer: bytes
     ) -> None:
         """Remember what was answered, in case the same message comes again."""
-        history = self._memory(site).histories.get(who)
+        history = self.memory(site).histories.get(who)
         if history is None or len(answer) > MAX_ANSWER:
             return
-        history.answers[nonce] = (source, now, answer)
-        if len(history.answers) > ANSWERS:
-            history.answers.popitem(last=False)
+        answers = history.answers
+        kept = (nonce, source, now, answer)
+        for at, (earlier, *_) in enumerate(answers):
+            if earlier == nonce:
+                answers[at] = kept
+                return
+        answers.append(kept)
+        if len(answers) > ANSWERS:
+            del answers[0]
 
     def answer_again(
         self, site: str, who: Hashable, nonce: int, source: object, now: float
     ) -> bytes | None:
         """Return what was answered to the same message from the same source a short while ago."""
-        history = self._memory(site).histories.get(who)
-        kept = history.answers.get(nonce) if history is not None else None
-        if kept is None or kept[0] != source or now - kept[1] > ANSWER_LIFETIME:
-            return None
-        return kept[2]
+        history = self.memory(site).histories.get(who)
+        for kept, kept_source, at, answer in history.answers if history is not None else ():
+            if kept == nonce and kept_source == source and now - at <= ANSWER_LIFETIME:
+                return answer
+        return None

@@ -151,18 +151,18 @@ class Questions:
     def __init__(self, limits: RequestLimits, can_reach: Callable[[int], bool]) -> None:
         """``can_reach``: whether anything can be sent to addresses of this family (Afi)."""
         self.counters: Counter[str] = Counter()
-        self._limits = limits
-        self._can_reach = can_reach
+        self.limits = limits
+        self.can_reach = can_reach
 
     def read(self, data: bytes, source: Endpoint, now: float) -> Question | None:
         """Return the question in a datagram; None when there is nothing to answer."""
         try:
-            question = read_question(data, source, self._can_reach)
+            question = read_question(data, source, self.can_reach)
         except WireError:
             question = Drop.MALFORMED
         if isinstance(question, Question):
             rloc = question.reply_to[0] if question.reply_to is not None else b""
-            if self._limits.admits(source[0], rloc, now):
+            if self.limits.admits(source[0], rloc, now):
                 self.counters["Map-Requests in"] += 1
                 return question
             question = Drop.RATE

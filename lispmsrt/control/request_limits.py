@@ -26,7 +26,7 @@ from random import Random
 
 from lispmsrt.mapping.database import Endpoint
 
-__all__ = ["LEAST_CHANCE", "MAX_PAIRS", "MAX_QUEUED", "Outgoing", "RequestLimits"]
+__all__ = ["LEAST_CHANCE", "MAX_PAIRS", "MAX_QUEUED", "PLENTY", "Outgoing", "RequestLimits"]
 
 MAX_PAIRS = 65_536
 """Pairs of outer source and ITR-RLOC remembered: some 20 MB."""
@@ -36,8 +36,8 @@ LEAST_CHANCE = 1 / 1024
 that is 100.
 """
 
-_PLENTY = 0.5
-"""Share of the burst down to which everything is admitted."""
+PLENTY = 0.5
+"""Share of the burst down to which everything is admitted, by what is compiled too."""
 
 MAX_QUEUED = 4096
 """Datagrams that wait until somebody takes them; a socket's reader takes them once per round."""
@@ -56,35 +56,35 @@ class RequestLimits:
     ) -> None:
         """``rate``: Map-Requests a second admitted of each pair; 0 admits everything."""
         self._random = random.random
-        self._rate = rate
-        self._burst = burst
-        self._max_pairs = max_pairs
-        # Tokens, and when that was. OrderedDict: a plain dict walks over all it has lost to find
-        # its first.
-        self._buckets: OrderedDict[tuple[bytes, bytes], tuple[float, float]] = OrderedDict()
+        self.rate = rate
+        self.burst = burst
+        self.max_pairs = max_pairs
+        # OrderedDict: a plain dict walks over all it has lost to find its first.
+        self.buckets: OrderedDict[tuple[bytes, bytes], tuple[float, float]] = OrderedDict()
+        "tokens, and when that was; written here and by what is compiled of it"
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self.buckets)
 
     def admits(self, source: bytes, rloc: bytes, now: float) -> bool:
         """Whether a Map-Request from this outer source for this ITR-RLOC (both packed) is to be
         answered now.
         """
-        if not self._rate:
+        if not self.rate:
             return True
-        buckets, pair, burst = self._buckets, (source, rloc), self._burst
+        buckets, pair, burst = self.buckets, (source, rloc), self.burst
         kept = buckets.get(pair)
         if kept is None:
             tokens = burst
-            if len(buckets) >= self._max_pairs:
+            if len(buckets) >= self.max_pairs:
                 buckets.popitem(last=False)
         else:
             tokens, then = kept
-            tokens += (now - then) * self._rate
+            tokens += (now - then) * self.rate
             if tokens > burst:
                 tokens = burst
             buckets.move_to_end(pair)
-        plenty = burst * _PLENTY
+        plenty = burst * PLENTY
         if tokens < plenty and self._random() >= max(tokens / plenty, LEAST_CHANCE):
             buckets[pair] = (tokens, now)
             return False
@@ -98,18 +98,18 @@ class Outgoing:
 
     def __init__(self, counters: Counter[str], limit: int = MAX_QUEUED) -> None:
         self._counters = counters
-        self._limit = limit
-        self._output: list[tuple[bytes, Endpoint]] = []
+        self.limit = limit
+        self.waiting: list[tuple[bytes, Endpoint]] = []
 
     def put(self, data: bytes, destination: Endpoint) -> bool:
         """Queue one, or drop and count it. Queues output."""
-        if len(self._output) >= self._limit:
+        if len(self.waiting) >= self.limit:
             self._counters["dropped, too many to send at once"] += 1
             return False
-        self._output.append((data, destination))
+        self.waiting.append((data, destination))
         return True
 
     def take(self) -> list[tuple[bytes, Endpoint]]:
         """Return what waits, and forget it."""
-        output, self._output = self._output, []
+        output, self.waiting = self.waiting, []
         return output

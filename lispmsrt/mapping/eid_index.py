@@ -12,7 +12,7 @@ about (:mod:`lispmsrt.mapping.eid_range`). One of the few files that look fast r
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lispmsrt.mapping.eid_range import FULL, LENGTH_BITS, EidRange, keys_of
 from lispmsrt.wire.afi import Afi
@@ -46,7 +46,7 @@ class EidIndex:
 
     ``entries`` has the prefix keys (:func:`lispmsrt.wire.record_walk.prefix_key`). It may change if
     each change is told: by :meth:`enter` and :meth:`discard`, or by :meth:`note` where it is
-    either.
+    either. Its compiled twin is had from :func:`lispmsrt.mapping.eid_entries.eid_order`.
     """
 
     __slots__ = (
@@ -80,11 +80,13 @@ class EidIndex:
         """Take a prefix that is new in ``entries``: every Registration passes here."""
         self._entered.append(key)
         if len(self._entered) >= _BATCH:
-            self._deal()
-            # One: so none grows much larger, and nobody waits for all even if many are full.
-            fullest = max(self._ranges.values(), key=_count_entered)
-            if len(fullest.entered) >= FULL:
-                fullest.spread()
+            self._deal_batch()
+
+    def enter_all(self, keys: Iterable[int]) -> None:
+        """Take prefixes that are new in ``entries``: all that it has now and had not before."""
+        self._entered += keys
+        if len(self._entered) >= _BATCH:
+            self._deal_batch()
 
     def discard(self, key: int) -> None:
         """Take a prefix that is in ``entries`` no more."""
@@ -177,6 +179,13 @@ class EidIndex:
             above = self._ranges[order[first]].around(number)[1]
             first += 1
         return below, above
+
+    def _deal_batch(self) -> None:
+        self._deal()
+        # One: so none grows much larger, and nobody waits for all even if many are full.
+        fullest = max(self._ranges.values(), key=_count_entered)
+        if len(fullest.entered) >= FULL:
+            fullest.spread()
 
     def _deal(self) -> None:
         """Give the ranges what was entered."""

@@ -26,13 +26,16 @@ class ExpiryWheel(Generic[Item]):
 
     def add(self, item: Item, deadline: float) -> None:
         """Hand ``item`` out at the first :meth:`due` after ``deadline`` (monotonic seconds)."""
+        self.bucket(deadline)[item] = None
+
+    def bucket(self, deadline: float) -> dict[Item, None]:
+        """Return the bucket for ``deadline``, for items that share it."""
         second = int(deadline) + 1
         bucket = self._buckets.get(second)
         if bucket is None:
-            self._buckets[second] = {item: None}
+            bucket = self._buckets[second] = {}
             heapq.heappush(self._seconds, second)
-        else:
-            bucket[item] = None
+        return bucket
 
     def discard(self, item: Item, deadline: float) -> None:
         """Take ``item`` out of the bucket for ``deadline``, if that is where it is."""

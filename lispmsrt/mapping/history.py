@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lispmsrt.mapping.database import EidTable, Lease, Registration
 from lispmsrt.mapping.event_numbers import EventNumbers
 from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.restored import RestoredLease
 from lispmsrt.mapping.verdicts import Change
 
 __all__ = ["MAX_LINES", "History", "HistoryLine"]
@@ -35,7 +36,7 @@ class HistoryLine(NamedTuple):
     at: float
     "monotonic seconds"
     event: str
-    "registered, changed, withdrawn, expired, deconfigured, rejected"
+    "registered, changed, restored, withdrawn, expired, deconfigured, rejected"
     table: EidTable
     key: int
     lease: Lease
@@ -67,10 +68,13 @@ class _Run(NamedTuple):
     def newest_first(self, before: int | None) -> Iterator[HistoryLine]:
         """Yield the lines, or those with a smaller number than ``before``."""
         first, at, changes, lease, source = self
+        event = "registered"
+        if isinstance(lease, RestoredLease):
+            event = "restored"
         for index in range(len(changes) - 1 - self.skipped(before), -1, -1):
             table, _length, key, _before, after, *_ = changes[index]
             record = after.record if after is not None else None
-            yield HistoryLine(first + index, at, "registered", table, key, lease, record, source)
+            yield HistoryLine(first + index, at, event, table, key, lease, record, source)
 
 
 class History:
@@ -105,7 +109,8 @@ class History:
             # Its lease by now: another session of the xTR may hold all of it later.
             lease = after.lease
             # Half of what _Run(...) costs, and of asking the clock what the registration knows.
-            self._entries.append(_new(_Run, (first, after.since, changes, lease, lease.source)))
+            at = after.since if lease.__class__ is Lease else self._clock()
+            self._entries.append(_new(_Run, (first, at, changes, lease, lease.source)))
         else:
             self._entries.append(self._line(first, change))
         self._kept += number
@@ -136,6 +141,8 @@ class History:
             part = parts[-1]
             is_new = len(parts) > len(parts_of(before))
             event, lease = "registered" if is_new else "changed", part.lease
+            if isinstance(lease, RestoredLease):
+                event = "restored"
             record, remaining = part.record, None
         else:
             # Not the record that went, too: a line keeps one at most.

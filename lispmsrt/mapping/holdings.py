@@ -7,13 +7,14 @@ be registered is the registrar's business, what is merged of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.merging import MergedRegistration, parts_of, without_part
+from lispmsrt.mapping.new_mappings import NewMappings, Stretch
 from lispmsrt.mapping.verdicts import Change, End
 
-__all__ = ["Holdings", "is_held"]
+__all__ = ["Holdings", "is_held", "note_entered"]
 
 
 class Holdings:
@@ -93,3 +94,17 @@ def is_held(current: Registration, lease: Lease, record: bytes, flags: int) -> b
         and current.flags == flags
         and current.__class__ is Registration
     )
+
+
+def note_entered(stretches: Sequence[Stretch]) -> NewMappings:
+    """Let the tables count and put in order what a run has put into their entries."""
+    new: dict[EidTable, list[int]] = {}
+    for table, keys, registrations, lengths in stretches:
+        # All of a table together: its index must not see in the entries what it is told later.
+        new.setdefault(table, []).extend(keys)
+        is_watched = registrations[0].wants_notification
+        for length, count in lengths.items():
+            table.count(length, count, is_watched=is_watched)
+    for table, keys in new.items():
+        table.entered(keys)
+    return NewMappings(stretches)

@@ -4,15 +4,15 @@ the mapping service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from lispmsrt.mapping.database import Lease, UdpPath, Xtr
 from lispmsrt.mapping.refusals import Refusal
 from lispmsrt.mapping.rejections import Rejections
+from lispmsrt.mapping.runs import Run
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
-from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan
 from lispmsrt.wire.record_walk import RecordSpan
 
@@ -40,10 +40,8 @@ class Registers(Identifies, Protocol):
     ) -> Verdict:
         """Register or withdraw the one record of a Registration."""
 
-    def register_run(
-        self, lease: Lease, data: bytes, frames: Sequence[Frame], first: int, now: float
-    ) -> list[bytes]:
-        """Register as many as are like earlier ones; return the EID wire forms accepted."""
+    def register_run(self, run: Run) -> tuple[int, bytes]:
+        """Register as many as are like earlier ones; return how many, and the ACKs."""
 
     def lose(self, lease: Lease, now: float) -> None:
         """Start the clock of everything that the session registered."""

@@ -4,7 +4,7 @@ An ETR's Registrations differ in nonce, MAC, mask length and EID address; everyt
 for octet what was in the one before. Whatever agrees with a Registration that was accepted the long
 way has passed the same checks, so that only MAC and EID-prefix remain. One of the few files that
 look fast rather than plain; what it finds is written by
-:meth:`lispmsrt.mapping.registrar.Registrar.register_run`.
+:mod:`lispmsrt.mapping.runs`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hmac import compare_digest
 from struct import Struct
 
 from lispmsrt.mapping.database import EidTable
+from lispmsrt.mapping.kept_flags import kept_flags
 from lispmsrt.mapping.sites import SitePrefix, Sites
 from lispmsrt.mapping.verdicts import Identity
 from lispmsrt.wire.afi import Afi
@@ -50,6 +51,7 @@ class Likeness:
         "flags",
         "from_mask",
         "keys",
+        "pattern",
         "prefix_key",
         "prefix_length",
         "record_size",
@@ -71,9 +73,7 @@ class Likeness:
         register: MapRegisterSpan,
         sites: Sites,
         identity: Identity,
-        *,
         table: EidTable,
-        flags: int,
     ) -> Likeness | None:
         """Remember an accepted Registration; None for a kind that always goes the long way."""
         _at, ttl, instance_id, afi, length, key, *_ = register[5][0]
@@ -89,6 +89,7 @@ class Likeness:
             or register[0] & _USE_TTL
         ):
             return None
+        flags = kept_flags(register[0])
         return cls(data, start, end, register, sites, prefix, identity.key, table, flags)
 
     def __init__(
@@ -122,24 +123,27 @@ class Likeness:
         self.secret = secret
         self.table = table
         self.flags = flags
+        self.pattern: object | None = None
+        "what the compiled twin makes of it"
 
 
 class Likenesses:
     """What accepted Registrations of one session looked like, by their size."""
 
-    __slots__ = ("_by_size",)
+    __slots__ = ("by_size",)
 
     def __init__(self) -> None:
-        self._by_size: dict[int, Likeness] = {}
+        self.by_size: dict[int, Likeness] = {}
+        "octets of a Registration to what it must be like; to be read only"
 
     def __len__(self) -> int:
-        return len(self._by_size)
+        return len(self.by_size)
 
     def remember(self, size: int, like: Likeness) -> None:
         """Take ``like`` for Registrations of this many octets from now on."""
-        if len(self._by_size) >= MAX_LIKENESSES:
-            self._by_size.clear()
-        self._by_size[size] = like
+        if len(self.by_size) >= MAX_LIKENESSES:
+            self.by_size.clear()
+        self.by_size[size] = like
 
     def run(
         self, sites: Sites, data: bytes, frames: Sequence[Frame], first: int
@@ -155,7 +159,7 @@ class Likenesses:
             kind, _message_id, start, end = frames[position]
             if end - start != size:
                 size = end - start
-                found = self._by_size.get(size)
+                found = self.by_size.get(size)
                 if found is None or found.sites is not sites:
                     return
                 like = found

@@ -110,7 +110,7 @@ class Lookup:
     """
 
     def __init__(self, database: Database, sites: Callable[[], Sites]) -> None:
-        self._tables = database.tables
+        self.tables = database.tables
         self._sites = sites
         self._configured_of: Sites | None = None
         self._configured: dict[tuple[int, int], EidIndex] = {}
@@ -123,7 +123,7 @@ class Lookup:
             return self._find_whole(eid)
         afi = address.afi
         width, network = WIDTHS[afi], int.from_bytes(address.packed, "big")
-        table = self._tables.get((eid.instance_id, afi))
+        table = self.tables.get((eid.instance_id, afi))
         if table is None or table.index is None:
             return self._describe_hole(_Query(eid, afi, width, network, eid.length), None, -1)
         covering, below, above = table.index.neighbours(network, eid.length)
@@ -211,7 +211,7 @@ class Lookup:
             return Found(FoundKind.NO_SITE, eid, None, (), None)
         instance_id, afi, length, key = eid_key(eid)
         site_prefix = self._sites().match(instance_id, afi, length, key)
-        table = self._tables.get((instance_id, afi))
+        table = self.tables.get((instance_id, afi))
         if table is not None and key in table.entries:
             hit = Hit(table, length, key, table.entries[key])
             return Found(_MAPPED, eid, hit, (), site_prefix)

@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from lispmsrt.compiled import twin
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.new_mappings import NewMappings, Stretch
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
 from lispmsrt.wire.records import MappingRecord, encode_record
@@ -25,6 +27,7 @@ MAX_PENDING = 65_536
 again.
 """
 
+_compiled = twin("lispmsrt.mapping._publisher")
 _NO_IDS = bytes(24)
 _WIDTHS = {int(Afi.IPV4): 32, int(Afi.IPV6): 128, int(Afi.MAC): 48}
 
@@ -65,13 +68,21 @@ class Publisher:
         """Mark changes for everyone whose registration covers them and who asked, except who made
         them.
         """
+        if isinstance(changes, NewMappings):
+            for new in changes.stretches:
+                self._entered(new)
+            return
         for change in changes:
-            watching = change[0].watching
-            # Most often nobody else watches: all that do register prefixes of this one length.
-            if change[3] is None and len(watching) <= 1 and change[1] in watching:
-                continue
-            if watching or change[3] is not None:
+            if change.table.watching or change.before is not None:
                 self._changed(change)
+
+    def _entered(self, new: Stretch) -> None:
+        watching = new.table.watching
+        if not watching or new.lengths.keys() == watching.keys() == {min(watching)}:
+            # Most often nobody else: all that watch register prefixes of this one length.
+            return
+        for at in _under_others(new):
+            self._changed(new.change(at))
 
     def _changed(self, change: Change) -> None:
         table, length, key, before, after, by, _why = change
@@ -137,6 +148,28 @@ class Publisher:
         pending[table, key] = None
         if len(pending) == 1:
             wake()
+
+
+def _under_others(new: Stretch) -> Sequence[int]:
+    """Return which new registrations lie under what another lease has registered, by their places.
+
+    What the maker has registered above is no news to anybody else.
+    """
+    if _compiled is not None:
+        places: Sequence[int] | None = _compiled.under_others(new)
+        if places is not None:
+            return places
+    watching, find = new.table.watching, new.table.entries.get
+    lease = new.registrations[0].lease
+    found: list[int] = []
+    for at, key in enumerate(new.keys):
+        length = key.bit_length() - 1
+        for shorter in watching:
+            above = find(key >> length - shorter) if shorter < length else None
+            if above is not None and not (above.lease is lease and above.__class__ is Registration):
+                found.append(at)
+                break
+    return found
 
 
 def _weigh(

@@ -1,23 +1,47 @@
 """What another configuration takes back of what is registered
 (draft-kouvelas-lisp-map-server-reliable-transport-07 §6.1.3).
 
-Questions only, like :mod:`lispmsrt.mapping.policy`, but asked of the database.
+Who writes the database is told; nothing else is changed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from lispmsrt.mapping.database import EidTable, Registration
-from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.database import Database, EidTable, Registration
+from lispmsrt.mapping.merging import merging_work, parts_of
 from lispmsrt.mapping.sites import Sites
-from lispmsrt.mapping.verdicts import Verdict
+from lispmsrt.mapping.verdicts import Verdict, Withdrawal
 from lispmsrt.wire.record_walk import walk_records
 
-__all__ = ["no_longer_allowed"]
+__all__ = ["reexamined"]
 
 
-def no_longer_allowed(
+def reexamined(
+    database: Database,
+    sites: Callable[[], Sites],
+    end: Callable[[EidTable, int, Registration], None],
+    batch: int,
+) -> Iterator[list[Withdrawal]]:
+    """Have ``end`` take out what the sites in force would refuse; yield after each ``batch`` looked
+    at. The database may change between batches.
+    """
+    for table in list(database.tables.values()):
+        withdrawals: list[Withdrawal] = []
+        looked = 0
+        for key in list(table.entries):
+            looked += merging_work(table.entries.get(key))
+            for part, reason in _no_longer_allowed(sites(), table, key):
+                end(table, key, part)
+                withdrawals.append(Withdrawal(part.lease, part.record, reason))
+            if looked >= batch:
+                yield withdrawals
+                withdrawals, looked = [], 0
+        if looked:
+            yield withdrawals
+
+
+def _no_longer_allowed(
     sites: Sites, table: EidTable, key: int
 ) -> Iterator[tuple[Registration, Verdict]]:
     """Yield what is registered for an EID-prefix and would be refused now, and why."""

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lispmsrt.mapping.admittance import admitted
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, UdpPath, Xtr
-from lispmsrt.mapping.holdings import Holdings, is_held
+from lispmsrt.mapping.holdings import Holdings, note_entered
+from lispmsrt.mapping.kept_flags import kept_flags
 from lispmsrt.mapping.likeness import Likeness, Likenesses
 from lispmsrt.mapping.merging import merging_work, part_of, parts_of
+from lispmsrt.mapping.new_mappings import Stretch
+from lispmsrt.mapping.over_udp import over_udp
 from lispmsrt.mapping.policy import identify, judge
-from lispmsrt.mapping.reexamination import no_longer_allowed
+from lispmsrt.mapping.reexamination import reexamined
 from lispmsrt.mapping.refusals import Refusal, another_xtr, not_enterable, unidentified
 from lispmsrt.mapping.rejections import Rejections
+from lispmsrt.mapping.runs import Run, take_run
 from lispmsrt.mapping.sites import Site, Sites
 from lispmsrt.mapping.soft_state import SoftState
 from lispmsrt.mapping.verdicts import Change, End, Identity, Verdict, Withdrawal
-from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
 from lispmsrt.wire.record_walk import RecordSpan, walk_records
+
+if TYPE_CHECKING:
+    from lispmsrt.mapping._over_udp import OverUdp
 
 __all__ = ["MAX_REGISTRATIONS", "REGISTRATION_TIMEOUT", "Registrar"]
 
@@ -38,14 +45,6 @@ MAX_REGISTRATIONS = 4_000_000
 all.
 """
 
-_KEPT_FLAGS = (
-    RegisterFlag.PROXY_REPLY
-    | RegisterFlag.SECURITY
-    | RegisterFlag.EID_NOTIFY
-    | RegisterFlag.USE_TTL
-    | RegisterFlag.MERGE
-    | RegisterFlag.WANT_MAP_NOTIFY
-)
 _USE_TTL = RegisterFlag.USE_TTL
 
 ACCEPTED = Verdict.ACCEPTED
@@ -63,7 +62,11 @@ class Registrar:
         timeout: float = REGISTRATION_TIMEOUT,
         limit: int = MAX_REGISTRATIONS,
         rejections: Rejections | None = None,
+        recall: Callable[[EidTable, int], None] = lambda table, key: None,
     ) -> None:
+        """``recall`` brings back an EID-prefix that was registered before the process began, if
+        that was not done yet: nobody may withdraw what comes back later.
+        """
         self.database = Database()
         self.counters: Counter[str] = Counter()
         self.rejections = Rejections() if rejections is None else rejections
@@ -74,12 +77,12 @@ class Registrar:
         self._sites = sites
         self._on_changes = on_changes
         self._limit = limit
+        self._recall = recall
         self._over_udp: dict[Xtr, Lease] = {}
         self._soft_state = SoftState(timeout)
         self._holdings = Holdings(self._over_udp, self._soft_state.forget)
         self.leases = self._holdings.leases
         "all that hold something: of live sessions, of lost ones, of xTRs over UDP"
-        self._flags: dict[int, int] = {}
         self._likenesses: dict[Lease, Likenesses] = {}
         "what accepted Registrations of a live session looked like"
 
@@ -129,44 +132,20 @@ class Registrar:
         self._remember_likeness(lease, identity, data, start, end, register)
         return ACCEPTED
 
-    def register_run(
-        self, lease: Lease, data: bytes, frames: Sequence[Frame], first: int, now: float
-    ) -> list[bytes]:
-        """Register the Registrations from ``frames[first]`` on, as long as each is like one before.
+    def register_run(self, run: Run) -> tuple[int, bytes]:
+        """Register as many Registrations as are like earlier ones; return how many, and the ACKs.
 
-        Returns the EID wire forms of those that were accepted. The first that differs in any way,
-        and whatever is wrong, is left to :meth:`register`.
+        The first that differs in any way, and whatever is wrong, is left to :meth:`register`.
         """
-        accepted: list[bytes] = []
-        likenesses = self._likenesses.get(lease)
+        likenesses = self._likenesses.get(run.lease)
         if likenesses is None:
-            return accepted
-        changes: list[Change] = []
-        held = lease.held
-        room = self._limit - self.count
-        for like, length, key, record, eid in likenesses.run(self._sites, data, frames, first):
-            table = like.table
-            current = table.entries.get(key)
-            if current is None:
-                if len(changes) >= room:
-                    break
-                registration = Registration(record, lease, like.flags, now, None)
-                table.put(length, key, registration)
-                held[registration] = None
-                # Half of what Change(...) costs.
-                changes.append(
-                    tuple.__new__(Change, (table, length, key, None, registration, None, None))
-                )
-            elif not is_held(current, lease, record, like.flags):
-                break
-            accepted.append(eid)
-        self.accepted += len(accepted)
-        if changes:
-            self.count += len(changes)
-            self.leases[lease] = None
-            if self._on_changes is not None:
-                self._on_changes(changes)
-        return accepted
+            return 0, b""
+        number, acks, stretches = take_run(likenesses, self._sites, run, self.room)
+        self.accepted += number
+        if stretches:
+            self.leases[run.lease] = None
+            self.entered(stretches)
+        return number, acks
 
     def _remember_likeness(
         self,
@@ -178,18 +157,10 @@ class Registrar:
         register: MapRegisterSpan,
     ) -> None:
         """Let the next ones that are like this Registration go by :meth:`register_run`."""
-        _at, _ttl, instance_id, afi, *_ = register[5][0]
-        table = self.database.table(instance_id, afi)
-        flags = self._kept_flags(register[0])
-        like = Likeness.of(
-            data, start, end, register, self._sites, identity, table=table, flags=flags
-        )
+        table = self.database.table(*register[5][0][2:4])
+        like = Likeness.of(data, start, end, register, self._sites, identity, table)
         if like is not None:
             self._likenesses.setdefault(lease, Likenesses()).remember(end - start, like)
-
-    def _kept_flags(self, word: int) -> int:
-        flags = word & _KEPT_FLAGS
-        return self._flags.setdefault(flags, flags)  # one int object for all
 
     # From a session or UDP, authentic and allowed by now
 
@@ -211,7 +182,7 @@ class Registrar:
             self._withdraw(lease, table, key)
             return None
         record = data[start:end]
-        flags = self._kept_flags(word)
+        flags = kept_flags(word)
         current = table.entries.get(key)
         own = part_of(current, lease)
         if own is not None:
@@ -260,6 +231,7 @@ class Registrar:
                 lease.uses_ttl = True
 
     def _withdraw(self, lease: Lease, table: EidTable, key: int) -> None:
+        self._recall(table, key)
         own = part_of(table.entries.get(key), lease)
         if own is None or (own.lease.is_live and not lease.is_live):
             return
@@ -277,6 +249,28 @@ class Registrar:
             table = self.database.table(instance_id, afi)
             self._end(table, key, own, End.REFUSED, lease)
         return refusal.verdict
+
+    # From before the process began
+
+    def restore_run(self, lease: Lease, stretches: Sequence[Stretch]) -> None:
+        """Take note of registrations of a lease that are not new, where there were none; they stand
+        among the entries already, and the lease holds them.
+        """
+        self.leases[lease] = None
+        self.entered(stretches)
+
+    def restore(self, table: EidTable, part: Registration, key: int, now: float) -> bool:
+        """Enter a registration that is not new; tell whether there is room, and it can be merged
+        with what is there.
+        """
+        current = table.entries.get(key)
+        after = admitted(current, part, count=self.count, limit=self._limit)
+        if isinstance(after, Refusal):
+            return False
+        if part.deadline is not None:
+            self._soft_state.add(part, part.deadline, now)
+        self._tell(self._holdings.put(table, key.bit_length() - 1, key, part, after))
+        return True
 
     def _tell(self, change: Change) -> None:
         """Count what a change has added or taken, and let everybody hear of it."""
@@ -312,7 +306,8 @@ class Registrar:
         if lease is None:
             lease = Lease(xtr, "UDP", source, is_live=False)
         lease.source = source
-        lease.path = path
+        if lease.path != path:
+            lease.path = path
         lease.key = path.key if path is not None else None
         deadline = now + self._soft_state.lasts(word, span[1])
         refused = self._enter(lease, data, span, word, now, deadline)
@@ -323,6 +318,28 @@ class Registrar:
             return refused.verdict
         self.accepted += 1
         return ACCEPTED
+
+    @property
+    def room(self) -> int:
+        """How many more registrations there may be."""
+        return self._limit - self.count
+
+    def lease_over_udp(self, xtr: Xtr) -> Lease | None:
+        """Return what the xTR holds over UDP, None where that is nothing."""
+        return self._over_udp.get(xtr)
+
+    def entries_over_udp(self) -> OverUdp | None:
+        """Return what enters runs of records that are like earlier ones; None where nothing is
+        compiled.
+        """
+        return over_udp(self, self._soft_state)
+
+    def entered(self, stretches: Sequence[Stretch]) -> None:
+        """Take note of new registrations of one lease, which stand among the entries already."""
+        new = note_entered(stretches)
+        self.count += len(new)
+        if self._on_changes is not None:
+            self._on_changes(new)
 
     def registered_record(self, instance_id: int, afi: int, key: int) -> bytes | None:
         """Return what everybody is told of an EID-prefix, merged where it is; None when nobody has
@@ -378,20 +395,11 @@ class Registrar:
         """Take out every registration that the sites in force would refuse; yield after each
         ``batch`` looked at. The database may change between batches.
         """
-        for table in list(self.database.tables.values()):
-            withdrawals: list[Withdrawal] = []
-            looked = 0
-            for key in list(table.entries):
-                looked += merging_work(table.entries.get(key))
-                for part, reason in no_longer_allowed(self._sites, table, key):
-                    self.counters["withdrawn by configuration"] += 1
-                    self._end(table, key, part, End.DECONFIGURED)
-                    withdrawals.append(Withdrawal(part.lease, part.record, reason))
-                if looked >= batch:
-                    yield withdrawals
-                    withdrawals, looked = [], 0
-            if looked:
-                yield withdrawals
+        return reexamined(self.database, lambda: self._sites, self._deconfigure, batch)
+
+    def _deconfigure(self, table: EidTable, key: int, part: Registration) -> None:
+        self.counters["withdrawn by configuration"] += 1
+        self._end(table, key, part, End.DECONFIGURED)
 
     def _end(
         self, table: EidTable, key: int, part: Registration, why: End, by: Lease | None = None

@@ -27,19 +27,24 @@ class SoftState:
     """What ends unless somebody confirms it, and when."""
 
     def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
+        "seconds that a registration lasts unless its Map-Register says otherwise"
         self._wheel: ExpiryWheel[Registration | Lease] = ExpiryWheel()
 
     def lasts(self, flags: int, ttl: int) -> float:
         """Return for how long a Map-Register holds; ``ttl`` is the record's, in minutes."""
         # RFC 9301 §5.6, T bit: the record TTL is the timeout.
-        return 60.0 * ttl if flags & _USE_TTL and ttl != NO_EXPIRY else self._timeout
+        return 60.0 * ttl if flags & _USE_TTL and ttl != NO_EXPIRY else self.timeout
 
     def add(self, registration: Registration, deadline: float, now: float) -> None:
         """Watch a registration that has a deadline of its own from now on."""
         # What forget() did not find stays in the wheel until it turns up there: with a record TTL
         # as its timeout that would be for years.
-        self._wheel.add(registration, min(deadline, now + self._timeout))
+        self._wheel.add(registration, min(deadline, now + self.timeout))
+
+    def bucket(self, now: float) -> dict[Registration | Lease, None]:
+        """Return where registrations that begin now are watched: what :meth:`add` writes into."""
+        return self._wheel.bucket(now + self.timeout)
 
     def forget(self, registration: Registration) -> None:
         """Watch no longer what is replaced, withdrawn or held by a session."""
@@ -51,14 +56,14 @@ class SoftState:
             return
         self._wheel.discard(registration, registration.deadline)
         lasts = self.lasts(registration.flags, record_ttl(registration.record))
-        self._wheel.discard(registration, registration.since + min(lasts, self._timeout))
+        self._wheel.discard(registration, registration.since + min(lasts, self.timeout))
 
     def lose(self, lease: Lease, now: float) -> None:
         """Start the clock of everything that a session registered."""
         lease.is_live = False
         if not lease.held:
             return
-        lease.deadline = now + self._timeout
+        lease.deadline = now + self.timeout
         self._wheel.add(lease, lease.deadline)
         if not lease.uses_ttl:
             return
@@ -66,7 +71,7 @@ class SoftState:
             if not registration.flags & _USE_TTL:
                 continue
             ttl = record_ttl(registration.record)
-            if 60.0 * ttl < self._timeout:
+            if 60.0 * ttl < self.timeout:
                 registration.deadline = now + 60.0 * ttl
                 self.add(registration, registration.deadline, now)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lispmsrt.control.subscription_table import SecurityAssociation
 from lispmsrt.mapping.database import Lease
+from lispmsrt.mapping.new_mappings import NewMappings
 from lispmsrt.mapping.sites import Site, Sites
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.wire.authentication import AlgorithmId, Key
@@ -50,9 +51,10 @@ class XtrKeys:
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Learn from what is registered; an xTR-ID counts only where a MAC covered it."""
-        for change in changes:
-            after = change[4]
-            # Most changes of a chunk are of one lease.
+        # New registrations of a chunk are all of one lease.
+        told = changes[:1] if isinstance(changes, NewMappings) else changes
+        for change in told:
+            after = change.after
             if after is not None and after.lease is not self._latest and after.lease.xtr.ids:
                 self._latest = after.lease if self._note(after.lease) else None
 

@@ -13,6 +13,7 @@ from lispmsrt.mapping.database import Lease
 from lispmsrt.mapping.interfaces import Arming, News, Registers
 from lispmsrt.mapping.refusals import Refusal, certificate_missing, not_armed
 from lispmsrt.mapping.rloc_members import RlocMembers
+from lispmsrt.mapping.runs import Run
 from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
@@ -28,7 +29,6 @@ from lispmsrt.wire.reliable_transport import (
     RegistrationRefresh,
     encode_mapping_notification,
     encode_registration_ack,
-    encode_registration_acks,
     encode_registration_refresh,
     encode_registration_reject,
 )
@@ -183,11 +183,12 @@ class MapServerSession(Session):
     def _take_run(self, chunk: bytes, frames: Sequence[Frame], first: int, now: float) -> int:
         if self.lease is None:
             return 0
-        eids = self._registrar.register_run(self.lease, chunk, frames, first, now)
-        if eids:
-            self._output.append(encode_registration_acks(self._next_id, eids))
-            self._count_sent(len(eids))
-        return len(eids)
+        run = Run(self.lease, chunk, frames, first, now, self._next_id)
+        number, acks = self._registrar.register_run(run)
+        if number:
+            self._output.append(acks)
+            self._count_sent(number)
+        return number
 
     def _on_registration(self, chunk: bytes, start: int, end: int, now: float) -> None:
         assert self.lease is not None

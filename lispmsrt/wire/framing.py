@@ -6,8 +6,10 @@ legally occur inside data, so nobody ever hunts for it to find the next message.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 
+from lispmsrt.compiled import twin
 from lispmsrt.wire.errors import ErrorScope, WireError
 from lispmsrt.wire.packing import pack
 
@@ -37,6 +39,8 @@ _MARKER = END_MARKER.to_bytes(4, "big")
 Frame = tuple[int, int, int, int]
 """Message type, message ID, and where its data begins and ends in the chunk that it came with."""
 
+_compiled = twin("lispmsrt.wire._framing")
+
 
 class FramingError(WireError):
     """The stream can't be read on; carries what an Error Notification quotes of the message."""
@@ -62,7 +66,7 @@ class FrameBuffer:
         """Whether the start of a message is waiting for its rest."""
         return bool(self._pieces)
 
-    def receive(self, data: bytes) -> tuple[bytes, list[Frame]]:
+    def receive(self, data: bytes) -> tuple[bytes, Sequence[Frame]]:
         """Take a chunk; return the bytes that the frames' offsets refer to, and the frames."""
         if self.error is not None:
             return b"", []
@@ -76,11 +80,19 @@ class FrameBuffer:
             self._pieces = []
         return data, self._split(data)
 
-    def _split(self, data: bytes) -> list[Frame]:
+    def _split(self, data: bytes) -> Sequence[Frame]:
+        if _compiled is None:
+            return self._walk(data, 0)
+        found: Sequence[Frame]
+        found, position = _compiled.find_frames(data)
+        # What is not ordinary, or not all there, ends them.
+        others = self._walk(data, position) if position < len(data) else []
+        return [*found, *others] if others else found
+
+    def _walk(self, data: bytes, position: int) -> list[Frame]:
         unpack = _HEADER.unpack_from
         frames: list[Frame] = []
         append = frames.append
-        position = 0
         size = len(data)
         while size - position >= _MIN_LENGTH:
             kind, length, message_id = unpack(data, position)

@@ -1,0 +1,5 @@
+from collections.abc import Sequence
+
+from lispmsrt.mapping._eid_entries import EidEntries
+
+def values_of(entries: EidEntries[object], keys: Sequence[int]) -> list[object]: ...

@@ -1,0 +1,13 @@
+from collections.abc import Sequence
+from typing import overload
+
+Frame = tuple[int, int, int, int]
+
+class Frames(Sequence[Frame]):
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+
+def find_frames(data: bytes) -> tuple[Frames, int]: ...
