@@ -41,11 +41,13 @@ class CountedKey(NamedTuple):
 
 
 def keys_of_package() -> list[CountedKey]:
-    """Return the keys of every module, but for the command line's, which keeps none."""
+    """Return the keys of every module, but for the command line's, which keeps none, and the
+    swarm's, whose result has them.
+    """
     found: dict[CountedKey, None] = {}
     for path in sorted(_PACKAGE.rglob("*.py")):
         module = path.relative_to(_PACKAGE).as_posix()
-        if not module.startswith("cli/"):
+        if not module.startswith(("cli/", "swarm/")):
             found.update(dict.fromkeys(keys_of_text(module, path.read_text())))
     return list(found)
 

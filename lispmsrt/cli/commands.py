@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "register": "lispmsrt.cli.register",
     "withdraw": "lispmsrt.cli.withdraw",
     "lig": "lispmsrt.cli.lig",
+    "swarm": "lispmsrt.cli.swarm",
     "demo": "lispmsrt.cli.demo",
     "check-config": "lispmsrt.cli.check_config",
     "make-certificate": "lispmsrt.cli.make_certificate",
