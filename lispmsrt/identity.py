@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from lispmsrt.config import EtrConfig
 
 __all__ = ["EtrIdentity", "StateError"]
@@ -23,6 +25,12 @@ order.
 """
 
 _MASK = (1 << 64) - 1
+_MOST = _MASK + _RESERVE
+
+_MAX_SET_ASIDE = 3
+"""Damaged files that are kept for somebody to look at."""
+
+_log = Logger()
 
 
 class StateError(Exception):
@@ -60,7 +68,7 @@ class EtrIdentity:
             return cls(config.xtr_id, config.site_id, first_nonce=wall_clock_ns())
         # The daemon may change its directory later.
         path = Path(config.state_dir).absolute() / _FILE
-        kept_id, kept_nonce = _read(path)
+        kept_id, kept_nonce = _read(path, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         xtr_id = config.xtr_id or kept_id or secrets.token_bytes(16)
         identity = cls(
             xtr_id,
@@ -86,31 +94,48 @@ class EtrIdentity:
         self._reserved = self._nonce
 
 
-def _read(path: Path) -> tuple[bytes | None, int]:
+def _read(path: Path, timestamp: str) -> tuple[bytes | None, int]:
     """Return xTR-ID and nonce as they were kept.
 
-    A damaged file is nothing to go on from: the Map-Server would take the ETR for another one, or
-    its Map-Registers for repeats.
+    A damaged file is set aside: what it says may be wrong, and without it there are a new xTR-ID,
+    which the Map-Server takes for another ETR's, and nonces from the wall clock.
     """
     try:
         kept = json.loads(path.read_text())
         xtr_id, nonce = bytes.fromhex(kept["xtr-id"]), int(kept["nonce"])
+        if len(xtr_id) == 16 and 0 <= nonce <= _MOST:
+            return xtr_id, nonce
     except FileNotFoundError:
         return None, 0
     except OSError as failure:
         raise StateError(f"{path} can't be read: {failure.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise StateError(f"{path} is damaged: remove it to begin with a new xTR-ID") from None
-    if len(xtr_id) != 16 or nonce < 0:
-        raise StateError(f"{path} is damaged: remove it to begin with a new xTR-ID")
-    return xtr_id, nonce
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        pass
+    _set_aside(path, timestamp)
+    return None, 0
+
+
+def _set_aside(path: Path, timestamp: str) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{timestamp}")
+    _log.error(
+        "{path} is damaged; it is kept as {aside}, and the ETR begins with a new xTR-ID unless one"
+        " is configured",
+        path=str(path),
+        aside=aside.name,
+    )
+    try:
+        os.replace(path, aside)
+        for old in sorted(path.parent.glob(f"{path.name}.damaged-*"))[:-_MAX_SET_ASIDE]:
+            old.unlink()
+    except OSError as failure:
+        raise StateError(f"{path} can't be set aside: {failure.strerror}") from None
 
 
 def _write(path: Path, state: dict[str, object]) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(".new")
-        with partial.open("w") as file:
+        with open(partial, "w", opener=_open_private) as file:
             json.dump(state, file)
             file.flush()
             # Before the name is moved: else a power cut may leave an empty file.
@@ -118,3 +143,7 @@ def _write(path: Path, state: dict[str, object]) -> None:
         os.replace(partial, path)
     except OSError as failure:
         raise StateError(f"{path} can't be written: {failure.strerror}") from None
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

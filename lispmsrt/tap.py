@@ -75,7 +75,12 @@ class Node(MultiService):
         self.map_resolver: MapResolverService | None = None
         if config.map_server is not None:
             self.map_server = MapServer(
-                config.map_server, config.site, reactor, clock, resolver=config.map_resolver
+                config.map_server,
+                config.site,
+                reactor,
+                clock,
+                resolver=config.map_resolver,
+                is_daemon=True,
             )
             self.map_server.setServiceParent(self)
         elif config.map_resolver is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt import parse_config
@@ -143,25 +144,51 @@ class IdentityTests(SynchronousTestCase):
 
     # What can be wrong with the directory
 
-    def test_a_damaged_file_is_told_in_one_sentence(self) -> None:
-        """Going on with a new xTR-ID, silently, would strand what is registered."""
-        self._start()
+    def test_a_damaged_file_is_set_aside_and_told_in_one_sentence(self) -> None:
+        """Never trusted and never fatal; the nonces go on from the wall clock."""
+        first = self._start()
         good = json.loads(self.file.read_text())
-        for text in (
-            "",
-            "[]",
-            "{",
-            "7",
-            json.dumps({}),
-            json.dumps({**good, "xtr-id": "00"}),
-            json.dumps({**good, "xtr-id": 5}),
-            json.dumps({**good, "nonce": -1}),
-            json.dumps({**good, "nonce": None}),
+        for number, text in enumerate(
+            (
+                "",
+                "[]",
+                "{",
+                "7",
+                "[" * 100_000,
+                json.dumps({}),
+                json.dumps({**good, "xtr-id": "00"}),
+                json.dumps({**good, "xtr-id": 5}),
+                json.dumps({**good, "nonce": -1}),
+                json.dumps({**good, "nonce": 1 << 70}),
+                json.dumps({**good, "nonce": None}),
+            )
         ):
             self.file.write_text(text)
-            error = self.assertRaises(StateError, self._start)
-            self.assertIn("is damaged", str(error))
-            self.assertIn(str(self.file), str(error))
+            events: list[LogEvent] = []
+            globalLogPublisher.addObserver(events.append)
+            identity = self._start(10**18 + number)
+            globalLogPublisher.removeObserver(events.append)
+            told = [str(formatEvent(event)) for event in events]
+            self.assertEqual(len(told), 1, told)
+            self.assertIn(f"{self.file} is damaged", told[0])
+            self.assertNotEqual(identity.ids, first.ids)
+            self.assertGreater(identity.next_nonce(), 10**18 + number)
+        aside = sorted(self.directory.glob("*.damaged-*"))
+        self.assertTrue(1 <= len(aside) <= 3, aside)
+
+    def test_a_damaged_file_does_not_change_a_configured_xtr_id(self) -> None:
+        """There only the nonces begin anew."""
+        EtrIdentity.from_config(_config(self.directory, XTR_ID))
+        self.file.write_text("not JSON")
+        identity = EtrIdentity.from_config(_config(self.directory, XTR_ID), _at(10**18))
+        self.assertEqual(identity.ids[:16].hex(), XTR_ID)
+        self.assertGreater(identity.next_nonce(), 10**18)
+
+    def test_the_file_is_the_owners_alone(self) -> None:
+        """Whatever the umask: who writes it decides which nonces are taken."""
+        self.addCleanup(os.umask, os.umask(0))
+        self._start()
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
 
     def test_a_directory_that_cannot_be_used_is_told_in_one_sentence(self) -> None:
         """Before the first packet."""

@@ -22,8 +22,10 @@ from twisted.python.reflect import namedAny
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from lispmsrt import Etr, config, parse_config
+from lispmsrt import Etr, parse_config
 from lispmsrt.cli.commands import make_parser
+from lispmsrt.config import transport_name
+from lispmsrt.management_socket import default_socket
 from lispmsrt.views.etr import EtrViews
 from tests.log_lines import log_formats
 from tests.rim import ETR_HOST, MAP_SERVER_HOST, etr_text, map_server_text
@@ -125,8 +127,8 @@ class UnitTests(SynchronousTestCase):
     def test_places(self) -> None:
         """The management socket is where commands look for it, and the user is that of the page."""
         directory = f"/run/{value('lispmsrt.service', 'RuntimeDirectory')}"
-        path = config.default_socket("map-server", {"RUNTIME_DIRECTORY": directory})
-        self.assertEqual(path, config.default_socket("map-server", {}, user=0))
+        path = default_socket("map-server", {"RUNTIME_DIRECTORY": directory})
+        self.assertEqual(path, default_socket("map-server", {}, user=0))
         user = value("lispmsrt.service", "User")
         self.assertEqual(user, value("lispmsrt.service", "Group"))
         self.assertIn(
@@ -152,7 +154,7 @@ class UnitTests(SynchronousTestCase):
         ).map_server
         assert parsed is not None
         self.assertEqual(parsed.reliable_transport, (endpoint,))
-        self.assertEqual(config.transport_name(endpoint), "TCP")
+        self.assertEqual(transport_name(endpoint), "TCP")
 
     @skipIf(_ANALYZE is None, "systemd-analyze is not installed")
     def test_systemd_finds_no_mistake(self) -> None:

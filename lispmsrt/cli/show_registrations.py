@@ -76,7 +76,7 @@ def _rows(listing: Iterable[RegistrationView], look: Look) -> Iterator[tuple[Tex
             each.site,
             look.age(each.since),
             age(each.expires_in) if each.expires_in is not None else "",
-            f"{each.transport}{'#' if each.reliable else ''}",
+            f"{each.transport}{'#' if each.reliable else ''}{' restored' if each.restored else ''}",
             each.last_registered_by,
             rlocs_of(each.record.locators),
         )

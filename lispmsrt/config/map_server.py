@@ -21,6 +21,7 @@ from lispmsrt.config.values import (
     Seconds,
     ServerText,
     SocketText,
+    StateText,
     Whole,
 )
 from lispmsrt.control.arming import ArmoryLimits
@@ -69,6 +70,8 @@ class MapServerConfig(Section):
     notify_to_control_port: Flag = False
     "answer Map-Registers to port 4342 in place of the port that they came from"
     registration_timeout: Seconds = REGISTRATION_TIMEOUT
+    state: StateText = "auto"
+    "the file that outlives the process; auto: where daemons keep theirs; off: none"
     probation: Seconds = 30.0
     rloc_membership: tuple[RlocMembershipConfig, ...] = ()
     "instances and families whose RLOCs are distributed over sessions"

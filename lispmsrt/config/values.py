@@ -29,6 +29,7 @@ __all__ = [
     "Seconds",
     "ServerText",
     "SocketText",
+    "StateText",
     "Whole",
     "XtrId",
 ]
@@ -69,6 +70,12 @@ def _certificate(text: str) -> str:
     return name
 
 
+def _state(text: str) -> str:
+    if text in ("auto", "off") or ("/" in text and not text.endswith("/")):
+        return text
+    raise ValueError(f'{text!r} is neither "auto" nor "off" nor the path of a file')
+
+
 def _xtr_id(text: object) -> object:
     if not isinstance(text, str):
         return text
@@ -91,6 +98,7 @@ RlocText = Annotated[str, AfterValidator(_rloc)]
 RlocPrefixText = Annotated[str, AfterValidator(_rloc_prefix)]
 EidPrefixText = Annotated[str, AfterValidator(_eid_prefix)]
 CertificateText = Annotated[str, AfterValidator(_certificate)]
+StateText = Annotated[str, AfterValidator(_state)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Rate = Seconds  # something a second: the same numbers
 Whole = Annotated[int, Field(strict=True)]

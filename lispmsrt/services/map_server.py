@@ -36,13 +36,16 @@ from lispmsrt.services.admission import Admission, Refusals, RejectionLog
 from lispmsrt.services.control_sockets import ControlSockets
 from lispmsrt.services.listeners import Listeners
 from lispmsrt.services.listening import ListenError
-from lispmsrt.services.mapping_service import MappingService
+from lispmsrt.services.mapping_service import MappingService, Remembers
 from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
 from lispmsrt.services.session_book import SessionBook
 from lispmsrt.services.snapshots import MapServerSnapshot
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.sockets import apply_tcp_options, end_text, pack_address, plain_host
+from lispmsrt.storage.memory import Memory
+from lispmsrt.storage.place import state_file
+from lispmsrt.storage.writing import cpu_seconds_of, writer_for
 from lispmsrt.transports.interfaces import IAdmission
 from lispmsrt.transports.tls.identity import certificate_names
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
@@ -85,13 +88,16 @@ class MapServer(Service):
         resolver: MapResolverConfig | None = None,
         random: Random | None = None,
         stopwatch: Callable[[], float] = perf_counter,
+        is_daemon: bool = False,
     ) -> None:
         """``resolver`` makes it a Map-Resolver too. ``stopwatch`` returns seconds, finer than the
-        clock's: what a chunk takes is measured by it.
+        clock's: what a chunk takes is measured by it. ``is_daemon``: it has a place to keep its
+        state where the configuration names none.
         """
         self.setName("map-server")
         self.config = config
         self._resolver = resolver
+        self._reactor = reactor
         self._clock = clock or MonotonicClock(reactor)
         self.started = self._clock.seconds()
         self._book = SessionBook()
@@ -104,6 +110,7 @@ class MapServer(Service):
             random=random or SystemRandom(),
             clock=self._clock.seconds,
             on_rejection=RejectionLog(self._book.find).note,
+            remembers=self._remembers(is_daemon),
         )
         self.registrar = self.mapping.registrar
         self.armory = self.mapping.armory
@@ -112,7 +119,6 @@ class MapServer(Service):
         self._latency = Latency(self.latency, self.registrar, stopwatch)
         self.udp = ControlSockets(self.mapping.plane, reactor, self._clock, self._latency)
         self._admission = Admission(self.armory)
-        self._reactor = reactor
         self._soon = Alarm(self._clock, self.udp.flush)
         self._limits = config.session_limits()
         self._refusals = Refusals(self._clock)
@@ -124,6 +130,21 @@ class MapServer(Service):
         self._judging: CooperativeTask[Iterator[None]] | None = None
         self._cooperator = Cooperator(
             scheduler=lambda work: self._clock.callLater(0.0, work), started=False
+        )
+
+    def _remembers(self, is_daemon: bool) -> Remembers | None:
+        config = self.config
+        path = state_file(config.state, config.control[0], is_daemon=is_daemon)
+        if path is None:
+            return None
+        return lambda registrar, nonces: Memory(
+            path,
+            registrar,
+            nonces,
+            timeout=config.registration_timeout,
+            clock=self._clock,
+            writer=lambda: writer_for(self._reactor),
+            cpu_seconds=cpu_seconds_of(self._reactor),
         )
 
     @property
@@ -189,6 +210,9 @@ class MapServer(Service):
         except ListenError:
             self._close_ports()
             raise
+        # Nobody was heard yet: what asks or registers is read in a later turn of the reactor.
+        if self.mapping.memory is not None:
+            self.mapping.memory.start()
         self._expiry.set(self._clock.seconds() + _EXPIRY_INTERVAL)
         self._cooperator.start()
         super().startService()
@@ -200,6 +224,9 @@ class MapServer(Service):
         self._soon.set(None)
         self._cooperator.stop()
         closing = [self._close_ports()]
+        if self.mapping.memory is not None:
+            # Before the sessions end: whoever returns shall find what they hold now.
+            closing.append(self.mapping.memory.stop())
         if self._book.protocols:
             closed: Deferred[None] = Deferred()
             if self._all_closed is None:

@@ -23,6 +23,7 @@ from lispmsrt.control.map_notifies import MapNotifies
 from lispmsrt.control.map_requests import MapRequests
 from lispmsrt.control.map_resolver import MapResolver, Target, Targets
 from lispmsrt.control.map_server import MapServerControl
+from lispmsrt.control.nonces import NonceMemory
 from lispmsrt.control.plane import ControlPlane, Sends, Takes
 from lispmsrt.control.publications import PublicationPace
 from lispmsrt.control.questions import LISP_CONTROL_PORT, Questions
@@ -30,23 +31,28 @@ from lispmsrt.control.referrals import Referrals
 from lispmsrt.control.request_limits import RequestLimits
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.control.subscriptions import SubscriptionLimits, Subscriptions
+from lispmsrt.mapping.database import EidTable
 from lispmsrt.mapping.event_numbers import EventNumbers
 from lispmsrt.mapping.history import History
 from lispmsrt.mapping.lookup import Lookup
 from lispmsrt.mapping.publisher import Publisher
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.rejections import Rejection, Rejections
+from lispmsrt.mapping.restoring import RecallingLookup
 from lispmsrt.mapping.rloc_members import RlocMembers
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.services.xtr_keys import XtrKeys
+from lispmsrt.storage.asking import OneByOne
+from lispmsrt.storage.memory import Memory
 from lispmsrt.wire.addresses import Address
 from lispmsrt.wire.authentication import Key
 from lispmsrt.wire.messages import ControlType
 
-__all__ = ["MappingService", "make_resolver", "make_security", "own_addresses"]
+__all__ = ["MappingService", "Remembers", "make_resolver", "make_security", "own_addresses"]
 
 Hears = Callable[[Sequence[Change]], None]
+Remembers = Callable[[Registrar, NonceMemory], Memory]
 
 
 class MappingService:
@@ -64,11 +70,12 @@ class MappingService:
         wall_clock_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
         on_rejection: Callable[[Rejection, int], None] | None = None,
+        remembers: Remembers | None = None,
     ) -> None:
         """``can_reach``: whether there is a socket for addresses of this family (Afi); ``wake`` is
         called when there is something to send that answers nobody, ``on_rejection`` for some
         rejections (:class:`lispmsrt.mapping.rejections.Rejections`). ``clock`` returns monotonic
-        seconds.
+        seconds. ``remembers`` makes what outlives the process.
         """
         self._config = config
         self._can_reach = can_reach
@@ -89,14 +96,19 @@ class MappingService:
             timeout=config.registration_timeout,
             limit=config.max_registrations,
             rejections=Rejections(on_rejection, numbers=self.history.numbers),
+            recall=self._recall,
         )
         self.armory = Armory(config.armory_limits(), config.trusted_addresses())
-        self.lookup = Lookup(self.registrar.database, self._sites)
+        self.memory: Memory | None = None
+        self.lookup = self._make_lookup(is_partial=remembers is not None)
         self.members = self._make_members()
         self.subscriptions = self._make_subscriptions()
         self.security = make_security([*config.itr_keys, *(resolver.itr_keys if resolver else ())])
         self.referrals = _make_referrals(config.ddt) if config.ddt is not None else None
         self.registrations = self._make_registrations()
+        if remembers is not None:
+            self.memory = remembers(self.registrar, self.registrations.nonces)
+            self._hearers.append(self.memory.changed)
         questions = Questions(
             RequestLimits(random, rate=config.request_rate, burst=config.request_burst), can_reach
         )
@@ -115,6 +127,19 @@ class MappingService:
     def _changed(self, changes: Sequence[Change]) -> None:
         for hear in self._hearers:
             hear(changes)
+
+    def _recall(self, table: EidTable, key: int) -> None:
+        if self.memory is not None:
+            self.memory.recall(table, key)
+
+    def _is_partial(self) -> bool:
+        return self.memory is not None and self.memory.is_partial
+
+    def _make_lookup(self, *, is_partial: bool) -> Lookup:
+        database = self.registrar.database
+        if not is_partial:
+            return Lookup(database, self._sites)
+        return RecallingLookup(database, self._sites, self._recall, self._is_partial)
 
     def _make_members(self) -> RlocMembers | None:
         families = membership_families(self._config.rloc_membership)
@@ -173,6 +198,8 @@ class MappingService:
 
     def _make_plane(self) -> ControlPlane:
         asked: Takes = self.resolver or self.requests
+        if self.memory is not None:
+            asked = OneByOne(asked, self._is_partial)
         takes: dict[int, Takes] = {
             ControlType.MAP_REGISTER: self.registrations,
             ControlType.MAP_NOTIFY_ACK: self.registrations,

@@ -42,11 +42,17 @@ class MapServerMeasurements:
     "from the arrival of a chunk to its answers, per Registration"
     round_trips: HistogramView
     "of sessions, as their transports measure it"
+    state_unwritten: int | None = None
+    "changes that would not outlive the process yet; None where nothing is kept"
+    state_up: bool = False
+    "whether what changes is written"
+    state_restoring: bool = False
+    "whether something is left to be restored"
 
 
 def measure_map_server(server: MapServer) -> MapServerMeasurements:
     """Return where a Map-Server stands now."""
-    registrar = server.registrar
+    registrar, memory = server.registrar, server.mapping.memory
     return MapServerMeasurements(
         registrations_limit=server.config.max_registrations,
         accepted=registrar.accepted,
@@ -55,6 +61,9 @@ def measure_map_server(server: MapServer) -> MapServerMeasurements:
         retransmissions_outstanding=server.mapping.retransmissions.outstanding,
         latency=_view(server.latency),
         round_trips=_view(server.round_trips),
+        state_unwritten=memory.unwritten if memory is not None else None,
+        state_up=memory is not None and not memory.problem,
+        state_restoring=memory is not None and memory.is_partial,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lispmsrt.mapping.database import EidTable, Lease, Registration
 from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.restored import RestoredLease
 from lispmsrt.mapping.sites import Sites
 from lispmsrt.views.naming import (
     afi_text,
@@ -21,10 +22,13 @@ from lispmsrt.views.times import Times
 from lispmsrt.views.values import PartView, RegistrationView
 from lispmsrt.wire.map_register import RegisterFlag
 
-__all__ = ["LOST", "RegistrationViews"]
+__all__ = ["LOST", "RESTORED", "RegistrationViews"]
 
 LOST = "session lost: waiting to be confirmed"
 """State of a part whose session is gone, or whose key was changed."""
+
+RESTORED = "restored: waiting to be confirmed"
+"""State of a part that is known from before the Map-Server was started."""
 
 _UDP = "UDP"
 
@@ -68,6 +72,7 @@ class RegistrationViews:
             proxy_reply=bool(registration.flags & RegisterFlag.PROXY_REPLY),
             record=view_of(record, eid_prefix, instance_id) if is_merged else views[0].record,
             parts=views,
+            restored=all([view.restored for view in views]),
         )
 
     def _part(self, part: Registration, eid_prefix: str, instance_id: int) -> PartView:
@@ -86,10 +91,13 @@ class RegistrationViews:
             flags=flag_texts(part.flags),
             record=view_of(part.record, eid_prefix, instance_id),
             key=lease_key_text(lease),
+            restored=isinstance(lease, RestoredLease),
         )
 
 
 def _state(lease: Lease) -> str:
     if lease.is_live:
         return "session"
+    if isinstance(lease, RestoredLease):
+        return RESTORED
     return _UDP if lease.transport == _UDP else LOST

@@ -75,6 +75,7 @@ def map_server_statistics(server: MapServer) -> tuple[StatisticView, ...]:
         (meanings.SUBSCRIPTIONS, mapping.subscriptions),
         (meanings.CONTROL_PLANE, mapping.plane),
         (meanings.UDP_SOCKETS, server.udp),
+        (meanings.STATE, mapping.memory),
     ):
         if part is not None:
             found += group.views(_counters(part))

@@ -145,6 +145,24 @@ def _endpoint(listener: ListenerView) -> str:
     return f"udp:{listener.address}" if listener.transport == "UDP" else listener.endpoint
 
 
+def _state(measured: MapServerMeasurements, unwritten: int) -> Iterator[Metric]:
+    """Yield what is known of the file that outlives the process."""
+    for name, text, value in (
+        ("unwritten", "Changes that would be lost if the process was killed now.", unwritten),
+        (
+            "up",
+            "Whether the state file is written; else nothing outlives this process.",
+            measured.state_up,
+        ),
+        (
+            "restoring",
+            "Whether something is left to be restored from the state file.",
+            measured.state_restoring,
+        ),
+    ):
+        yield _gauge(f"lispmsrt_state_{name}", text, value)
+
+
 def _measured(measured: MapServerMeasurements) -> Iterator[Metric]:
     for name, text, value in (
         (
@@ -160,6 +178,8 @@ def _measured(measured: MapServerMeasurements) -> Iterator[Metric]:
         ),
     ):
         yield _gauge(f"lispmsrt_{name}", text, value)
+    if measured.state_unwritten is not None:
+        yield from _state(measured, measured.state_unwritten)
     yield _histogram(
         "lispmsrt_registration_seconds",
         "From the arrival of Registrations to their answers, inside of the Map-Server.",

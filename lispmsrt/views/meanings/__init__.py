@@ -27,6 +27,7 @@ from lispmsrt.views.meanings.requests import (
     UDP_SOCKETS,
 )
 from lispmsrt.views.meanings.sessions import ENDINGS, ETR_SESSIONS, SESSIONS
+from lispmsrt.views.meanings.state import STATE
 from lispmsrt.views.meanings.transports import CONNECTING, TRANSPORTS
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "REQUESTER",
     "RETRANSMISSIONS",
     "SESSIONS",
+    "STATE",
     "SUBSCRIBER",
     "SUBSCRIPTIONS",
     "TRANSPORTS",
@@ -76,6 +78,7 @@ GROUPS = (
     SUBSCRIPTIONS,
     CONTROL_PLANE,
     UDP_SOCKETS,
+    STATE,
     TRANSPORTS,
     CONNECTING,
     ETR_REGISTERING,

@@ -24,6 +24,8 @@ class HistoryEvent(enum.StrEnum):
     DECONFIGURED = "deconfigured"
     "taken out because the configuration changed"
     REJECTED = "rejected"
+    RESTORED = "restored"
+    "known from before the Map-Server was started"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class PartView:
     key: str
     """key ID and algorithm that the xTR's newest accepted message was made with, as `show site` has
     them; empty where not known"""
+    restored: bool = False
+    "known from before the Map-Server was started, and not confirmed by the xTR since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,5 @@ class RegistrationView:
     "merged of all parts where there are several"
     parts: tuple[PartView, ...]
     "newest last"
+    restored: bool = False
+    "whether that is true of every part"

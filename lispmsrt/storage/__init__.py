@@ -1,0 +1,1 @@
+"""What outlives the process: registrations and nonces of a Map-Server, in one SQLite file."""
