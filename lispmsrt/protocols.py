@@ -54,10 +54,11 @@ class SessionProtocol(Protocol):
         on_closed: Callable[[SessionProtocol], None] = lambda protocol: None,
         reads_when_full: bool = False,
         latency: Latency | None = None,
+        after_chunk: Callable[[], None] = lambda: None,
     ) -> None:
         """``reads_when_full`` is for the end whose output does not grow with what it reads: if both
         ends stopped reading, each would wait for the other. ``latency`` measures what was read
-        until it is answered.
+        until it is answered. ``after_chunk`` is called when a chunk has been taken and answered.
         """
         self.clock = clock
         self.session: Session | None = None
@@ -70,6 +71,7 @@ class SessionProtocol(Protocol):
         self._on_closed = on_closed
         self._reads_when_full = reads_when_full
         self._latency = latency
+        self._after_chunk = after_chunk
         self._is_connected = False
         self._has_left = False
         self._alarm = Alarm(clock, self._on_alarm)
@@ -96,6 +98,7 @@ class SessionProtocol(Protocol):
         self.flush()
         if latency is not None:
             latency.end()
+        self._after_chunk()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_connected = False

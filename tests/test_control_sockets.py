@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import Any
 
@@ -133,6 +134,18 @@ class ControlSocketsTests(SynchronousTestCase):
         self.reactor.advance(0.2)
         self.assertEqual(self.first.sent, [(b"late", ("192.0.2.1", 4342))])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_datagrams_do_not_wait_for_all_sessions(self) -> None:
+        """They are looked for between two chunks, at most each 5 ms; and a port that is not read
+        so is left alone.
+        """
+        looked: list[float] = []
+        self.reactor.opened[0].doRead = lambda: looked.append(self.reactor.seconds())
+        for _ in range(30):
+            self.reactor.advance(0.001)
+            self.sockets.look()
+        self.assertEqual(len(looked), 6)
+        self.assertGreaterEqual(min(b - a for a, b in itertools.pairwise(looked)), 0.0049)
 
     def test_closing_leaves_nothing(self) -> None:
         """Neither a port nor an alarm; what comes in after it is not answered."""

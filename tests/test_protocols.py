@@ -140,6 +140,20 @@ class SessionProtocolTests(SynchronousTestCase):
         self.protocol.dataReceived(b"".join(frame(_ECHOED, b"%d" % n) for n in range(5)))
         self.assertEqual(self.transport.writes, [b"01234"])
 
+    def test_others_may_look_after_each_chunk(self) -> None:
+        """When it is answered."""
+        seen: list[bytes] = []
+        transport = _Transport()
+        protocol = SessionProtocol(
+            lambda protocol: _EchoSession(protocol.wake, self.clock.seconds()),
+            self.clock,
+            after_chunk=lambda: seen.append(transport.writes[-1]),
+        )
+        protocol.makeConnection(transport)
+        self.assertEqual(seen, [])
+        protocol.dataReceived(frame(_ECHOED, b"x"))
+        self.assertEqual(seen, [b"x"])
+
     def test_a_chunk_without_an_answer_is_no_write(self) -> None:
         """Not even an empty one."""
         self.transport.writes.clear()

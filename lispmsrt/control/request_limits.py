@@ -110,6 +110,14 @@ class Outgoing:
         return True
 
     def take(self) -> list[tuple[bytes, Endpoint]]:
-        """Return what waits, and forget it."""
+        """Return what waits, those of one length together, and forget it."""
         output, self.waiting = self.waiting, []
+        if len(output) > 1:
+            # Answers of one length to one ITR cross the kernel as one message; their order is
+            # nothing to anybody.
+            output.sort(key=_octets)
         return output
+
+
+def _octets(datagram: tuple[bytes, Endpoint]) -> int:
+    return len(datagram[0])

@@ -23,6 +23,9 @@ __all__ = ["ControlSockets"]
 
 Datagram = tuple[bytes, tuple[bytes, int]]
 
+_LONGEST_WAIT = 0.005
+"""Seconds that datagrams wait at most while sessions keep the reactor busy."""
+
 _ANY = ((int(Afi.IPV4), bytes(4)), (int(Afi.IPV6), bytes(16)))
 """A packed address of each family."""
 
@@ -75,6 +78,7 @@ class ControlSockets:
         self._protocols: dict[_Side, ControlProtocol] = {}
         self._families: set[int] = set()
         self._alarm = Alarm(clock, self.flush)
+        self._looked_at = clock.seconds()
 
     @property
     def addresses(self) -> list[Any]:
@@ -105,6 +109,20 @@ class ControlSockets:
                 address=address,
                 granted=granted,
             )
+
+    def look(self) -> None:
+        """Take the datagrams that wait, if nobody looked for some time. Sessions call it between
+        chunks: when a thousand of them have something to read, one turn of the reactor takes half a
+        second, and who asks for a mapping would wait for all of it.
+        """
+        now = self._clock.seconds()
+        if now - self._looked_at < _LONGEST_WAIT:
+            return
+        self._looked_at = now
+        for port in self._ports:
+            read = getattr(port, "doRead", None)
+            if read is not None:
+                read()
 
     def close(self) -> Deferred[Any]:
         """Close every socket; fires when they are closed."""

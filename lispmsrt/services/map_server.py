@@ -282,6 +282,7 @@ class MapServer(Service):
             on_up=lambda protocol: self._book.began(protocol, description),
             on_closed=self._session_closed,
             latency=self._latency,
+            after_chunk=self.udp.look,
         )
 
     def _make_session(

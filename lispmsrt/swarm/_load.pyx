@@ -68,7 +68,9 @@ cdef inline void _put_address(const CBlock *block, int64_t number, unsigned char
     # The base has zeros where the number goes: a prefix has no host bits.
     cdef uint64_t offset = <uint64_t>(number - block.first)
     cdef uint64_t high = 0, low = 0
-    if block.shift >= 64:
+    if block.shift >= 128:
+        pass  # ::/0 is the one EID-prefix of its block
+    elif block.shift >= 64:
         high = offset << (block.shift - 64)
     else:
         low = offset << block.shift
@@ -90,7 +92,9 @@ cdef inline int64_t _number(const CBlock *block, const unsigned char *at) noexce
     else:
         high = _get64(at) ^ block.base_high
         low = _get64(at + 8) ^ block.base_low
-    if block.shift >= 64:
+    if block.shift >= 128:
+        offset = 0
+    elif block.shift >= 64:
         offset = high >> (block.shift - 64)
     else:
         offset = low >> block.shift
