@@ -64,10 +64,19 @@ internet:  ## Register the whole routed Internet and look it up again
 	@tools/setup.sh internet
 	@$(BIN)/python -m benchmarks.internet
 
+# BENCH_FLAGS: --goals 1,3 measures these only, --all what each transport costs and watching besides.
+ROUNDS ?= 3
+
 .PHONY: bench
-bench:  ## Print registrations and Map-Requests a second, what watching costs, bytes per mapping
-	@tools/setup.sh demo
-	@$(BIN)/python -m benchmarks.bench
+bench:  ## Measure every goal of speed and memory beside a bare UDP echo (ROUNDS=3, BENCH_FLAGS=)
+	@tools/setup.sh bench
+	@mkdir -p build
+	@$(BIN)/python -m benchmarks.bench --rounds $(ROUNDS) --json build/bench.json $(BENCH_FLAGS)
+
+.PHONY: bench-plot
+bench-plot:  ## Draw the growth curves of the last `make bench`
+	@tools/setup.sh plot
+	@$(BIN)/python -m benchmarks.plot build/bench.json docs/images/performance-growth.png
 
 .PHONY: clean
 clean:  ## Remove .venv and everything that was built

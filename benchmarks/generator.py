@@ -14,7 +14,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from benchmarks.load import ADDRESS, LoadError, arm, registrations
+from benchmarks.load import LoadError, arm
+from benchmarks.messages import ADDRESS, host_records, registrations
 from benchmarks.processes import Role
 from lispmsrt.cli.demo_transports import LoopbackTransport, what_is_missing
 from lispmsrt.config.endpoints import with_bind_address
@@ -33,7 +34,7 @@ class LoadRole(Role):
     def __init__(self, reactor: Any, count: int) -> None:
         self._reactor = reactor
         self._count = count
-        self._stream = registrations(count)
+        self._stream = registrations(host_records(count))
         self._sender: Sender | None = None
         self.commands = {
             "missing": self._missing,

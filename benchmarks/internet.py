@@ -21,11 +21,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.etrs import EtrsRole
 from benchmarks.judge import Judge, random_addresses
 from benchmarks.networks import Network, NetworksError, Summary, cut, deal, dump_networks
 from benchmarks.processes import Child, ProcessError
 from benchmarks.replies import Record, Replies, Verdict, longest_match
-from benchmarks.roles import Asked, AskerRole, EtrsRole, MapServerRole, etr_address
+from benchmarks.roles import Asked, AskerRole, MapServerRole, etr_address
 
 __all__ = ["main"]
 

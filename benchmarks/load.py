@@ -1,6 +1,7 @@
-"""The load of ``make bench``: datagrams and frames, all built before the clock starts, and the
-loops that send them and count the answers. Plain sockets: a generator must be cheaper than what it
-measures.
+"""The load of ``make bench``: the loops that send prepared messages and count the answers.
+
+Plain sockets: a generator must be cheaper than what it measures, so answers are counted by their
+length while the clock runs, and read when it has stopped.
 """
 
 from __future__ import annotations
@@ -8,124 +9,148 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import NamedTuple
 
-from benchmarks.roles import SECRET
-from lispmsrt import Address, EidPrefix, Locator, MappingRecord
-from lispmsrt.wire.authentication import AlgorithmId, Key
-from lispmsrt.wire.framing import FrameBuffer, encode_frame
-from lispmsrt.wire.map_register import RegisterFlag, write_map_register
-from lispmsrt.wire.records import encode_record
+from benchmarks.datagrams import Datagrams
+from benchmarks.messages import ADDRESS, CHUNK, host_records, map_registers, registrations, xtr_ids
+from benchmarks.roles import etr_address
+from lispmsrt.wire.framing import MESSAGE_OVERHEAD, FrameBuffer
+from lispmsrt.wire.map_register import RegisterFlag
 from lispmsrt.wire.reliable_transport import MessageType
 
 __all__ = [
-    "ADDRESS",
-    "FIRST_EID",
-    "TTL_MINUTES",
+    "ACK_LENGTH",
+    "MAP_SERVER",
+    "Exchanged",
     "LoadError",
     "Session",
     "arm",
     "exchange",
-    "registers",
-    "registrations",
-    "send_and_receive",
+    "nonce_of",
 ]
 
-ADDRESS = "127.0.0.2"
-"""The load generator's."""
-
-FIRST_EID = 10 << 24
-"""The first address that is registered, as a number; the last is the last of its /8."""
-
-TTL_MINUTES = 1440
+MAP_SERVER = "127.0.0.1"
 
 _SECONDS_WITHOUT_ANSWER = 1.0
-_WINDOW = 128
-"""Datagrams unanswered at a time: no more, for a default receive buffer holds fewer than 200."""
+"""A datagram that has no answer by then is sent again, as every ETR and ITR does."""
 
-_CHUNK = 65_536
-_EID = slice(12, 16)
-_KEY = Key(0, AlgorithmId.HMAC_SHA_256_128, SECRET.encode())
-_IDS = bytes(15) + b"\1" + bytes(7) + b"\1"
-# What our own ETR sets by default.
-_FLAGS = RegisterFlag.PROXY_REPLY | RegisterFlag.WANT_MAP_NOTIFY
+_TRIES = 10
+_WINDOW = 512
+"""Datagrams unanswered at a time: bursts that fit every receive buffer of a few megabytes."""
+
+_LAST_EID = (1 << 24) - 1
+_NONCE = slice(4, 12)
+_EID_BYTES = 7
+"""Octets of an IPv4 EID-prefix in an ACK: length, AFI, address."""
+
+ACK_LENGTH = MESSAGE_OVERHEAD + _EID_BYTES
+"""Octets of an ACK of an IPv4 EID."""
 
 
 class LoadError(Exception):
     """What came back is not what was to come; the text says so in one sentence."""
 
 
-# Messages
-
-
-def _records(count: int, first: int = 0) -> Iterator[bytes]:
-    """Yield records of distinct /32s with one locator, from 10.0.0.0 upwards."""
-    locator = Locator(Address.from_text(ADDRESS))
-    eid = EidPrefix.from_text("10.0.0.0/32")
-    model = encode_record(MappingRecord(eid, TTL_MINUTES, (locator,), authoritative=True))
-    before, behind = model[: _EID.start], model[_EID.stop :]
-    for number in range(FIRST_EID + first, FIRST_EID + first + count):
-        yield before + number.to_bytes(4, "big") + behind
-
-
-def registers(count: int, flags: int = 0, first: int = 0) -> list[bytes]:
-    """Build Map-Registers of one record each."""
-    nonce = time.time_ns()
-    return [
-        write_map_register(_FLAGS | flags, nonce + number, [record], _IDS, _KEY)
-        for number, record in enumerate(_records(count, first))
-    ]
-
-
-def registrations(count: int, first: int = 0) -> list[bytes]:
-    """Build a stream of Registrations in chunks that end anywhere, as TCP's do."""
-    frames = b"".join(
-        encode_frame(MessageType.REGISTRATION, number, register)
-        for number, register in enumerate(registers(count, first=first), first)
-    )
-    return [frames[at : at + _CHUNK] for at in range(0, len(frames), _CHUNK)]
-
-
 # UDP
 
 
-def exchange(port: int, datagrams: Sequence[bytes]) -> float:
-    """Send datagrams until each has an answer; return the seconds."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind((ADDRESS, 0))
-        udp.connect(("127.0.0.1", port))
-        udp.setblocking(False)
-        began = time.perf_counter()
-        send_and_receive(udp, datagrams)
-        return time.perf_counter() - began
+class Exchanged(NamedTuple):
+    """What became of datagrams."""
+
+    seconds: float
+    "from the first that was sent to the last answer"
+    repeated: int
+    "lost, and sent again"
+    answers: list[bytes]
+    "one for each datagram, in any order"
 
 
-def arm(port: int) -> None:
-    """Register the last /32, which nobody else does; its Map-Notify allows one connection."""
-    exchange(port, registers(1, RegisterFlag.RELIABLE_TRANSPORT, first=(1 << 24) - 1))
+def nonce_of(message: bytes) -> bytes:
+    """Return the nonce of a Map-Register, Map-Notify or Map-Reply."""
+    return message[_NONCE]
 
 
-def send_and_receive(udp: socket.socket, datagrams: Sequence[bytes]) -> list[bytes]:
-    """Send datagrams by a connected socket until each has an answer; return the answers.
+def exchange(
+    port: int,
+    messages: Sequence[bytes],
+    *,
+    question_nonce: Callable[[bytes], bytes] = nonce_of,
+    window: int = _WINDOW,
+    clients: Sequence[socket.socket] = (),
+) -> Exchanged:
+    """Send messages until each has an answer with its nonce.
 
-    A lost one ends the measurement with LoadError: on loopback it would mean a full buffer.
+    What has none after a second is sent again, ten times before LoadError. ``question_nonce`` finds
+    the nonce of what is sent, where that is not where answers have it. ``clients`` send in turn; by
+    default it is a socket of its own.
     """
-    poll = select.poll()
-    poll.register(udp, select.POLLIN)
+    with ExitStack() as stack:
+        if not clients:
+            own = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            own.bind((ADDRESS, 0))
+            clients = [own]
+        udp = stack.enter_context(closing(Datagrams((MAP_SERVER, port), clients)))
+        began = time.perf_counter()
+        found: dict[bytes, bytes] = {}
+        repeated, waiting = 0, messages
+        for _attempt in range(_TRIES):
+            last, answers = _send_and_receive(udp, waiting, window)
+            found |= {nonce_of(answer): answer for answer in answers}
+            waiting = [one for one in waiting if question_nonce(one) not in found]
+            if not waiting:
+                return Exchanged(last - began, repeated, list(found.values()))
+            repeated += len(waiting)
+    raise LoadError(f"{len(waiting):,} datagrams of {len(messages):,} were never answered")
+
+
+def _send_and_receive(
+    udp: Datagrams, messages: Sequence[bytes], window: int
+) -> tuple[float, list[bytes]]:
+    """Send each once; return when the last answer came, and all answers."""
+    count = len(messages)
     answers: list[bytes] = []
-    sent = 0
-    while len(answers) < len(datagrams):
-        for datagram in datagrams[sent : len(answers) + _WINDOW]:
-            udp.send(datagram)
-            sent += 1
-        if not poll.poll(_SECONDS_WITHOUT_ANSWER * 1000):
-            raise LoadError(f"{sent - len(answers)} datagrams of {sent} were not answered")
-        try:
-            while True:
-                answers.append(udp.recv(_CHUNK))
-        except BlockingIOError:
-            pass
-    return answers
+    sent, last = 0, time.perf_counter()
+    while len(answers) < count:
+        room = min(len(answers) + window, count)
+        if sent < room:
+            sent += udp.send(messages, sent, room)
+        received = udp.receive(_SECONDS_WITHOUT_ANSWER)
+        if not received:
+            if sent == count:
+                break
+            # What is lost must not narrow the window for ever: the rest is sent anyway.
+            window += window
+            continue
+        answers += received
+        last = time.perf_counter()
+    return last, answers
+
+
+@contextmanager
+def open_clients(count: int) -> Iterator[list[socket.socket]]:
+    """Open UDP sockets, each at an address of its own."""
+    with ExitStack() as stack:
+        clients = []
+        for number in range(count):
+            client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            client.bind((etr_address(number), 0))
+            clients.append(client)
+        yield clients
+
+
+def arm(
+    port: int, address: str = ADDRESS, ids: bytes = xtr_ids(1), record: bytes | None = None
+) -> None:
+    """Register a record, by default a /32 that nobody else does, the last one; the Map-Notify
+    allows one connection.
+    """
+    records = [record] if record else host_records(1, _LAST_EID, address)
+    messages = map_registers(records, flags=RegisterFlag.RELIABLE_TRANSPORT, ids=ids)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((address, 0))
+        exchange(port, messages, clients=[client])
 
 
 # TCP
@@ -134,17 +159,26 @@ def send_and_receive(udp: socket.socket, datagrams: Sequence[bytes]) -> list[byt
 class Session:
     """A session with the Map-Server: armed over UDP, then whatever frames it is given."""
 
-    def __init__(self, udp_port: int, tcp_port: int) -> None:
-        arm(udp_port)
+    def __init__(
+        self,
+        udp_port: int,
+        tcp_port: int,
+        address: str = ADDRESS,
+        ids: bytes = xtr_ids(1),
+        record: bytes | None = None,
+    ) -> None:
+        """``record`` is what it arms itself with, as in :func:`arm`, and registers first."""
+        record = record or next(host_records(1, _LAST_EID, address))
+        arm(udp_port, address, ids, record)
         self._socket = socket.create_connection(
-            ("127.0.0.1", tcp_port), source_address=(ADDRESS, 0)
+            (MAP_SERVER, tcp_port), source_address=(address, 0), timeout=10.0
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._frames = FrameBuffer()
-        self._socket.settimeout(10.0)
-        kinds = self._kinds()
-        if kinds != [MessageType.REGISTRATION_REFRESH]:
-            raise LoadError(f"the Map-Server began with messages of types {kinds}")
+        self._expect_refresh()
+        # What is registered over UDP only would end after three minutes, and be notified.
+        self._socket.sendall(b"".join(registrations([record], ids)))
+        if not self._socket.recv(CHUNK):
+            raise LoadError("the Map-Server closed the session")
         self._socket.setblocking(False)
 
     def __enter__(self) -> Session:
@@ -153,22 +187,40 @@ class Session:
     def __exit__(self, *reason: object) -> None:
         self._socket.close()
 
-    def register(self, chunks: Sequence[bytes], count: int) -> float:
-        """Write Registrations until ``count`` are acknowledged; return the seconds."""
+    def _expect_refresh(self) -> None:
+        data = self._socket.recv(CHUNK)
+        if not data:
+            raise LoadError("the Map-Server closed the session")
+        kinds = [frame[0] for frame in FrameBuffer().receive(data)[1]]
+        if kinds != [MessageType.REGISTRATION_REFRESH]:
+            raise LoadError(f"the Map-Server began with messages of types {kinds}")
+
+    def register(self, chunks: Sequence[bytes], count: int, octets: int = 0) -> float:
+        """Write Registrations until ``count`` are acknowledged; return the seconds.
+
+        ``octets`` are those of all ACKs, by default as many as for IPv4 EIDs.
+        """
         poll = select.poll()
-        began = time.perf_counter()
+        wanted = octets or count * ACK_LENGTH
         waiting = [memoryview(chunk) for chunk in reversed(chunks)]
-        acknowledged = 0
-        while acknowledged < count:
+        received: list[bytes] = []
+        began = time.perf_counter()
+        while wanted > 0:
             poll.register(self._socket, select.POLLIN | (select.POLLOUT if waiting else 0))
-            ready = poll.poll(1000 * 10 * _SECONDS_WITHOUT_ANSWER)
+            ready = poll.poll(10_000)
             if not ready:
-                raise LoadError(f"the Map-Server stopped after {acknowledged} answers")
+                break
             if ready[0][1] & select.POLLOUT:
                 self._write(waiting)
             if ready[0][1] & ~select.POLLOUT:
-                acknowledged += self._count_acks()
-        return time.perf_counter() - began
+                data = self._socket.recv(4 * CHUNK)
+                if not data:
+                    raise LoadError("the Map-Server closed the session")
+                received.append(data)
+                wanted -= len(data)
+        seconds = time.perf_counter() - began
+        check_acks(b"".join(received), count)
+        return seconds
 
     def _write(self, waiting: list[memoryview]) -> None:
         chunk = waiting.pop()
@@ -176,14 +228,18 @@ class Session:
         if written < len(chunk):
             waiting.append(chunk[written:])
 
-    def _count_acks(self) -> int:
-        kinds = self._kinds()
-        if kinds.count(MessageType.REGISTRATION_ACK) != len(kinds):
-            raise LoadError(f"the Map-Server answered with messages of types {set(kinds)}")
-        return len(kinds)
 
-    def _kinds(self) -> list[int]:
-        data = self._socket.recv(_CHUNK)
-        if not data:
-            raise LoadError("the Map-Server closed the session")
-        return [frame[0] for frame in self._frames.receive(data)[1]]
+def check_acks(received: bytes, count: int) -> None:
+    """Raise LoadError unless these are so many ACKs and nothing else."""
+    ack = int(MessageType.REGISTRATION_ACK).to_bytes(2, "big")
+    # All of IPv4, in the most frequent case: every message is as long as the first.
+    if len(received) == count * ACK_LENGTH and all(
+        received[at::ACK_LENGTH] == octet.to_bytes(1, "big") * count
+        for at, octet in enumerate(ack + ACK_LENGTH.to_bytes(2, "big"))
+    ):
+        return
+    kinds = [frame[0] for frame in FrameBuffer().receive(received)[1]]
+    if kinds.count(MessageType.REGISTRATION_ACK) != len(kinds):
+        raise LoadError(f"the Map-Server answered with messages of types {set(kinds)}")
+    if len(kinds) != count:
+        raise LoadError(f"the Map-Server stopped after {len(kinds):,} of {count:,} ACKs")

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.experiments import Bench, echo
+from benchmarks.ground import Bench, Sizes
 from benchmarks.load import LoadError
-from benchmarks.networks import NetworksError, cut, dump_networks
+from benchmarks.networks import NetworksError, cut, dump_networks, made_up
 from benchmarks.processes import ProcessError
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.eid_index import WIDTHS, EidIndex
@@ -117,7 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace, console: Console) -> Iterator[Row]:
-    echo_time = _echo_time(options.datagrams) if options.datagrams else None
+    echo_time = _echo_time(options.datagrams, console) if options.datagrams else None
     if echo_time is not None:
         yield Row("Twisted UDP echo", "ns", echo_time, to_echo=1.0)
     tune_garbage_collector()
@@ -138,14 +138,14 @@ def _measure(options: argparse.Namespace, console: Console) -> Iterator[Row]:
     yield from _timed(list(_lookups(ground, options.lookups)), when, echo_time)
 
 
-def _echo_time(datagrams: int) -> float:
+def _echo_time(datagrams: int, console: Console) -> float:
     """Return the nanoseconds of CPU that a server takes for a datagram and its answer."""
     cores = os.sched_getaffinity(0)
     with TemporaryDirectory(prefix="lispmsrt-lookups-") as directory:
-        (measured,) = echo(Bench(1, datagrams, 1, Path(directory)))
+        rate = Bench(Sizes(datagrams=datagrams), Path(directory), console).echo()
     # The echo's load had one core; lookups may have the better one.
     os.sched_setaffinity(0, cores)
-    return 1e9 / measured.value
+    return 1e9 / rate
 
 
 Prefix = tuple[int, int, int]
@@ -154,20 +154,10 @@ Prefix = tuple[int, int, int]
 
 def _prefixes(options: argparse.Namespace) -> list[Prefix]:
     if options.random:
-        return _made_up(options.networks or 1_290_000)
-    networks = cut(dump_networks(), options.networks)
+        networks = made_up(options.networks or 1_290_000)
+    else:
+        networks = cut(dump_networks(), options.networks)
     return [eid_key(EidPrefix.from_text(network.prefix))[1:] for network in networks]
-
-
-def _made_up(number: int) -> list[Prefix]:
-    """Return random IPv4 networks, mostly /24s in clusters as they are routed."""
-    chosen = random.Random(2)
-    found: dict[Prefix, None] = {}
-    while len(found) < number:
-        length = chosen.choices((16, 20, 22, 23, 24), (1, 3, 10, 10, 60))[0]
-        cluster = chosen.getrandbits(12) << 20 | chosen.getrandbits(20)
-        found[Afi.IPV4, length, cluster >> 32 - length | 1 << length] = None
-    return list(found)
 
 
 def _hosts(number: int) -> list[Prefix]:

@@ -8,6 +8,8 @@ checked here rather than believed, for a default route would make every lookup s
 from __future__ import annotations
 
 import heapq
+import random
+import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -15,7 +17,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Network", "NetworksError", "Summary", "cut", "deal", "dump_networks", "read_dump"]
+__all__ = [
+    "Network",
+    "NetworksError",
+    "Summary",
+    "cut",
+    "deal",
+    "dump_networks",
+    "made_up",
+    "read_dump",
+]
 
 
 class NetworksError(Exception):
@@ -128,6 +139,18 @@ def cut(networks: Sequence[Network], count: int | None) -> list[Network]:
     if count is None or count >= total:
         return list(networks)
     return [networks[number * total // count] for number in range(count)]
+
+
+def made_up(count: int) -> list[Network]:
+    """Return random IPv4 networks of no AS, mostly /24s in clusters as they are routed."""
+    draw = random.Random(2)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        length = draw.choices((16, 20, 22, 23, 24), (1, 3, 10, 10, 60))[0]
+        address = draw.getrandbits(12) << 20 | draw.getrandbits(20)
+        packed = (address >> 32 - length << 32 - length).to_bytes(4, "big")
+        found[f"{socket.inet_ntoa(packed)}/{length}"] = None
+    return [Network(prefix, None) for prefix in found]
 
 
 def deal(networks: Sequence[Network], etrs: int) -> list[int]:

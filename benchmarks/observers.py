@@ -7,15 +7,12 @@ own, on the load generator's core.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IDelayedCall
@@ -25,8 +22,10 @@ from twisted.web.client import Agent, readBody
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from benchmarks.experiments import Bench
+from benchmarks.figures import Measured, Row
+from benchmarks.ground import Bench, cpu_between
 from benchmarks.load import LoadError, Session
+from benchmarks.messages import host_records, registrations
 from benchmarks.processes import Child, Role
 from benchmarks.roles import MapServerRole
 from lispmsrt.config.management import ManagementConfig
@@ -35,7 +34,12 @@ from lispmsrt.views.map_server import MapServerViews
 from lispmsrt.views.node import NodeViews
 from lispmsrt.web.management import Management
 
-__all__ = ["Observed", "ObservedRole", "ObserverRole", "measure", "table_of"]
+__all__ = ["LEFT", "ROWS", "Observed", "ObservedRole", "ObserverRole", "measure"]
+
+ALONE = Row(0, "Registrations over TCP, nobody watching", "/CPU s")
+WATCHED = Row(0, "Registrations, a scrape, a watch and a browser", "/CPU s")
+LEFT = Row(0, "what is left of the rate when watched", "%")
+ROWS = (ALONE, WATCHED, LEFT)
 
 _INTERVAL = 1.0
 """Seconds between two looks: more often than Prometheus by default, as often as ``--watch``."""
@@ -67,6 +71,13 @@ class Observed(NamedTuple):
     def ratio(self) -> float:
         """What is left of the rate when somebody watches."""
         return self.watched / self.alone
+
+    def as_measured(self) -> Iterator[Measured]:
+        """Yield its rows."""
+        yield Measured(ALONE, self.alone, self.alone_by_the_clock)
+        yield Measured(WATCHED, self.watched, self.watched_by_the_clock)
+        # Of each round: a machine that is slow for a round is slow for both.
+        yield Measured(LEFT, 100 * self.ratio, details={"looks": self.looks})
 
 
 class ObservedRole(MapServerRole):
@@ -163,41 +174,15 @@ class ObserverRole(Role):
         self._looks += times
 
 
-def measure(bench: Bench, rounds: int, console: Console) -> list[Observed]:
+def measure(bench: Bench, rounds: int) -> Iterator[Measured]:
     """Measure both in each round."""
-    found = []
+    stream = registrations(host_records(bench.sizes.registrations))
     with tempfile.TemporaryDirectory(prefix="lispmsrt-bench-") as directory:
         socket = str(Path(directory) / "management.sock")
         with _running_observers(socket) as observers:
             for number in range(rounds):
-                one = _round(bench, socket, observers, watched_first=bool(number % 2))
-                console.print(f"round {number + 1}: {_line(one)}", soft_wrap=True)
-                found.append(one)
-    return found
-
-
-def _line(one: Observed) -> str:
-    return (
-        f"Registrations over TCP, watched: {one.watched:,.0f} /CPU s, alone: {one.alone:,.0f};"
-        f" what is left: {one.ratio:.1%}, {one.looks} looks"
-    )
-
-
-def table_of(found: list[Observed]) -> Table:
-    """Return the figures as a table."""
-    table = Table(title=f"being watched, median of {len(found)} rounds")
-    table.add_column("Registrations over TCP")
-    for heading in ("median", "lowest", "highest"):
-        table.add_column(heading, justify="right")
-    table.add_column("unit")
-    for name, values, form, unit in (
-        ("with nobody watching", [one.alone for one in found], ",.0f", "/CPU s"),
-        ("with a scrape, a watch and a browser", [one.watched for one in found], ",.0f", "/CPU s"),
-        ("what is left", [100 * one.ratio for one in found], ".1f", "%"),
-    ):
-        shown = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{value:{form}}" for value in shown), unit)
-    return table
+                one = _round(bench, stream, socket, observers, watched_first=bool(number % 2))
+                yield from one.as_measured()
 
 
 class _Sums:
@@ -208,30 +193,35 @@ class _Sums:
         self.cpu = 0.0
         self.seconds = 0.0
 
-    def take(self, bench: Bench, server: Child, etr: Session) -> None:
+    def take(self, stream: list[bytes], count: int, server: Child, etr: Session) -> None:
         """Send all Registrations once."""
         before = server.ask("usage")
-        self.seconds += etr.register(bench.stream, bench.registrations)
-        after = server.ask("usage")
-        self.cpu += after["cpu"] - before["cpu from now on"]
-        self.count += bench.registrations
+        self.seconds += etr.register(stream, count)
+        self.cpu += cpu_between(before, server.ask("usage"))
+        self.count += count
 
 
 def _round(
-    bench: Bench, socket: str, observers: Sequence[Child], *, watched_first: bool
+    bench: Bench,
+    stream: list[bytes],
+    socket: str,
+    observers: Sequence[Child],
+    *,
+    watched_first: bool,
 ) -> Observed:
     alone, watched = _Sums(), _Sums()
+    count = bench.sizes.registrations
     with (
         bench.server(ObservedRole, socket) as server,
         Session(*server.ask("ports")) as etr,
     ):
-        etr.register(bench.stream, bench.registrations)
+        etr.register(stream, count)
         earlier = _looks(observers)
         for turn in range(_TURNS):
             is_watched = bool(turn % 2) is not watched_first
             for observer in observers:
                 observer.ask("look" if is_watched else "rest")
-            (watched if is_watched else alone).take(bench, server, etr)
+            (watched if is_watched else alone).take(stream, count, server, etr)
         for observer in observers:
             observer.ask("rest")
         looks = _looks(observers) - earlier

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -25,10 +26,12 @@ from zope.interface import implementer
 
 from lispmsrt.services.listening import ListenError
 
-__all__ = ["Child", "ProcessError", "Role", "resident_octets"]
+__all__ = ["Child", "ProcessError", "Role", "lift_file_limit", "resident_octets"]
 
 _STOP_SECONDS = 15.0
 _STOP = "stop"
+_FILES = 100_000
+"""Open files wanted: ten thousand sessions, and room."""
 
 
 class ProcessError(Exception):
@@ -62,6 +65,11 @@ class Child:
         self._process.start()
         theirs.close()
 
+    def kill(self) -> None:
+        """End it as a crash would, at once."""
+        self._process.kill()
+        self._process.join()
+
     @property
     def pid(self) -> int | None:
         """The process's number."""
@@ -86,6 +94,10 @@ class Child:
         if not is_well:
             raise ProcessError(f"{self.name}: {answer}")
         return answer
+
+    def has_answer(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return self._connection.poll()
 
     def ask(self, command: str, *arguments: Any) -> Any:
         """Make a request and wait for its answer."""
@@ -117,6 +129,16 @@ def resident_octets() -> int:
     """Return this process's resident memory."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def lift_file_limit() -> None:
+    """Allow this process as many open files as it may have."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Beyond the hard limit only the privileged may go.
+    with suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, _FILES), max(hard, _FILES)))
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @implementer(IReadDescriptor)
@@ -171,6 +193,7 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
+    lift_file_limit()
     from twisted.internet import reactor
 
     loop: Any = reactor

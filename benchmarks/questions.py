@@ -6,18 +6,12 @@ from __future__ import annotations
 
 import random
 import socket
-import time
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from benchmarks.load import (
-    ADDRESS,
-    FIRST_EID,
-    TTL_MINUTES,
-    LoadError,
-    send_and_receive,
-)
+from benchmarks.load import Exchanged, LoadError, exchange
+from benchmarks.messages import ADDRESS, FIRST_EID, TTL_MINUTES
 from lispmsrt import Address, EidPrefix, Locator, MappingRecord
 from lispmsrt.control.answers import NOT_REGISTERED_TTL
 from lispmsrt.control.inquiries import to_map_resolver
@@ -33,8 +27,11 @@ __all__ = [
     "IsRight",
     "Questions",
     "check",
+    "host_of",
     "is_hole",
     "is_mapping",
+    "map_request",
+    "nonce_in_ecm",
     "of_holes",
     "of_mappings",
 ]
@@ -45,6 +42,9 @@ IsRight = Callable[[int, MappingRecord], bool]
 # RFC 9301 §8.3: who answers for an ETR clears L.
 _LOCATORS = (Locator(Address.from_text(ADDRESS), local=False),)
 _MAP_SERVER = (Address.from_text("127.0.0.1").packed, 4342)
+_NONCES = {4: slice(36, 44), 6: slice(56, 64)}
+"""Where a Map-Request has its nonce, behind the ECM's headers, by the IP version of the inner."""
+
 _HEAD = Struct("!IQ")  # first word with the record count, nonce
 _ONE_RECORD = int(ControlType.MAP_REPLY) << 28 | 1
 _LOOKED_AT = 100
@@ -79,7 +79,7 @@ class Questions(NamedTuple):
         return cls(
             addresses,
             [
-                _map_request(nonce, _host(address), source, port)
+                map_request(nonce, host_of(address), source, port)
                 for nonce, address in enumerate(addresses)
             ],
         )
@@ -89,13 +89,20 @@ class Questions(NamedTuple):
         return Questions(self.addresses[:count], self.datagrams[:count])
 
 
-def _map_request(nonce: int, eid: EidPrefix, source: Address, port: int) -> bytes:
+def map_request(nonce: int, eid: EidPrefix, source: Address, port: int) -> bytes:
+    """Build a Map-Request in an ECM; ``port`` is where its Map-Reply is to come."""
     request = encode_map_request(MapRequest(nonce, (source,), (RequestedEid(eid),)))
     return to_map_resolver(request, eid, (source.packed, port), _MAP_SERVER)
 
 
-def _host(address: int) -> EidPrefix:
+def host_of(address: int) -> EidPrefix:
+    """Return the /32 of an address given as a number."""
     return EidPrefix(0, Address(Afi.IPV4, address.to_bytes(4, "big")), 32)
+
+
+def nonce_in_ecm(message: bytes) -> bytes:
+    """Return the nonce of a Map-Request in an ECM with IPv4 or IPv6 inside (RFC 9301 §5.8)."""
+    return message[_NONCES[message[4] >> 4]]
 
 
 class Asker:
@@ -104,7 +111,6 @@ class Asker:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((ADDRESS, 0))
-        self._socket.setblocking(False)
 
     def __enter__(self) -> Asker:
         return self
@@ -112,20 +118,30 @@ class Asker:
     def __exit__(self, *reason: object) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """Where its Map-Replies are to come."""
+        return int(self._socket.getsockname()[1])
+
+    def connected(self, address: str, port: int) -> socket.socket:
+        """Connect it, for who has a loop of his own; it is closed by whoever has it then."""
+        self._socket.connect((address, port))
+        self._socket.setblocking(False)
+        return self._socket
+
     def prepare(self, addresses: Sequence[int]) -> Questions:
         """Build the questions about these addresses."""
-        return Questions.about(addresses, self._socket.getsockname()[1])
+        return Questions.about(addresses, self.port)
 
-    def ask(self, port: int, questions: Questions, is_right: IsRight) -> float:
-        """Ask all, and return the seconds until the last answer; raise LoadError for a lost or a
-        wrong one.
-        """
-        self._socket.connect(("127.0.0.1", port))
-        began = time.perf_counter()
-        replies = send_and_receive(self._socket, questions.datagrams)
-        seconds = time.perf_counter() - began
-        check(replies, questions.addresses, is_right)
-        return seconds
+    def ask(self, port: int, datagrams: Sequence[bytes]) -> Exchanged:
+        """Ask all, until each has its answer."""
+        return exchange(port, datagrams, question_nonce=nonce_in_ecm, clients=[self._socket])
+
+    def ask_and_check(self, port: int, questions: Questions, is_right: IsRight) -> Exchanged:
+        """Ask all; raise LoadError for a wrong answer."""
+        done = self.ask(port, questions.datagrams)
+        check(done.answers, questions.addresses, is_right)
+        return done
 
 
 # Right or wrong
@@ -156,13 +172,13 @@ def _look_at(reply: bytes, address: int, is_right: IsRight) -> None:
     except WireError as failure:
         raise LoadError(f"{reply.hex()} is malformed: {failure}") from None
     if not is_right(address, record):
-        raise LoadError(f"asked for {_host(address)}, the Map-Server says {record}")
+        raise LoadError(f"asked for {host_of(address)}, the Map-Server says {record}")
 
 
 def is_mapping(address: int, record: MappingRecord) -> bool:
     """Whether it is the mapping that was registered for this address, told by a Map-Server."""
     return (
-        record.eid == _host(address)
+        record.eid == host_of(address)
         and record.locators == _LOCATORS
         and record.ttl == TTL_MINUTES
         and not record.authoritative
@@ -176,7 +192,7 @@ def is_hole(address: int, record: MappingRecord) -> bool:
     host_bits = 32 - shared - 1
     network = address >> host_bits << host_bits
     return (
-        record.eid == EidPrefix(0, _host(network).address, shared + 1)
+        record.eid == EidPrefix(0, host_of(network).address, shared + 1)
         and not record.locators
         and record.action == Action.NATIVELY_FORWARD
         and record.ttl == NOT_REGISTERED_TTL

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.load import ADDRESS, FIRST_EID, LoadError
+from benchmarks.load import LoadError
+from benchmarks.messages import ADDRESS, FIRST_EID
 from benchmarks.networks import Network
 from benchmarks.questions import Questions, check, is_hole, is_mapping, of_holes, of_mappings
 from benchmarks.replies import Record, Replies, longest_match

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
-from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.observers import Observed, table_of
+from benchmarks.figures import figures_of
+from benchmarks.observers import LEFT, ROWS, Observed
 
 
-class TableTests(SynchronousTestCase):
+class RowsTests(SynchronousTestCase):
     """Three rounds."""
 
     def test_ratio_is_of_each_round(self) -> None:
@@ -22,10 +20,9 @@ class TableTests(SynchronousTestCase):
             Observed(50_000, 45_000, 46_000, 40_000, 9),
             Observed(80_000, 70_000, 78_000, 60_000, 9),
         ]
-        output = StringIO()
-        Console(file=output, width=100).print(table_of(rounds))
-        lines = [line.replace("│", " ").split() for line in output.getvalue().splitlines()]
-        (left,) = [line for line in lines if line[:3] == ["what", "is", "left"]]
-        self.assertEqual(left[3:], ["97.5", "92.0", "99.0", "%"])
-        (alone,) = [line for line in lines if line[:3] == ["with", "nobody", "watching"]]
-        self.assertEqual(alone[3:], ["80,000", "50,000", "100,000", "/CPU", "s"])
+        figures = figures_of(one for observed in rounds for one in observed.as_measured())
+        self.assertEqual([figure.row for figure in figures], list(ROWS))
+        (left,) = [figure for figure in figures if figure.row is LEFT]
+        self.assertEqual([round(value, 1) for value in left.values], [99.0, 92.0, 97.5])
+        self.assertEqual(round(left.median, 1), 97.5)
+        self.assertEqual(figures[0].clock, 70_000)

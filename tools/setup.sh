@@ -5,6 +5,8 @@
 #   tools/setup.sh lint       .venv with the package and the linters
 #   tools/setup.sh test       .venv with what the tests need, and the Debian packages that judge us
 #   tools/setup.sh internet   .venv with the package, and the Debian packages that hold the data
+#   tools/setup.sh bench      the same, and the transports
+#   tools/setup.sh plot       .venv with the package and what draws
 #   tools/setup.sh clean      remove .venv
 #
 # Environment: PYTHON (the interpreter to build .venv from), VENV (its place), CI (if set, a missing
@@ -248,6 +250,11 @@ case $target in
         need_venv ""
         need_debian "make internet" location libloc-database
         ;;
+    bench)
+        need_venv "$(transports)"
+        need_debian "the routed Internet" location libloc-database
+        ;;
+    plot) need_venv plot ;;
     clean) remove_venv ;;
-    *) die "usage: $0 demo|lint|test|internet|clean" ;;
+    *) die "usage: $0 demo|lint|test|internet|bench|plot|clean" ;;
 esac
