@@ -44,7 +44,7 @@ lint:  ## Check style, format and types
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
 	$(addprefix tests/test_,bench.py demo.py guide.py internet.py metrics.py observers.py packaging.py \
-	    real_sockets.py tac.py tap.py units.py) \
+	    real_sockets.py simulation.py swarm_cli.py storage_restart.py tac.py tap.py units.py) \
 	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py overlay_*.py quic_*.py \
 	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py cli_*.py show*.py web_*.py)), \
 	$(wildcard tests/test_*.py)))
@@ -77,6 +77,12 @@ bench:  ## Measure every goal of speed and memory beside a bare UDP echo (ROUNDS
 bench-plot:  ## Draw the growth curves of the last `make bench`
 	@tools/setup.sh plot
 	@$(BIN)/python -m benchmarks.plot build/bench.json docs/images/performance-growth.png
+
+# SEED=7 runs one world, SEEDS=1000 so many, HOURS= each; see docs/reliability.rst.
+.PHONY: simulate
+simulate:  ## Break whole worlds of Map-Servers, ETRs and ITRs in virtual time, and check every promise
+	@tools/setup.sh test
+	@$(BIN)/python -m tests.simulate
 
 .PHONY: clean
 clean:  ## Remove .venv and everything that was built

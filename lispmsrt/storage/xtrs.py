@@ -136,18 +136,24 @@ class Xtrs:
 
     def _end_pass(self, is_partial: bool) -> None:
         """Forget who has nothing any more, and begin anew."""
-        for xtr, known in list(self._known.items()):
-            if known.seen < self._pass - 1 and not is_partial:
-                del self._known[xtr]
-                for number in known.numbers:
-                    self._changed.pop(number, None)
-                    self._gone.append(number)
+        unseen = [xtr for xtr, known in self._known.items() if known.seen < self._pass - 1]
+        if unseen and not is_partial:
+            # What it has may have gone from lease to lease, each time to one that was not walked.
+            holding = {lease.xtr for lease in self._leases if lease.held}
+            for xtr in unseen:
+                if xtr not in holding:
+                    self._forget_xtr(xtr)
         if self._gone:
             self._numbers = {lease: n for lease, n in self._numbers.items() if lease.held}
         self._pass += 1
         leases = list(self._leases)
         self._walk = iter(leases)
         self._portion = max(_AT_LEAST, len(leases) // _PASS + 1)
+
+    def _forget_xtr(self, xtr: Xtr) -> None:
+        for number in self._known.pop(xtr).numbers:
+            self._changed.pop(number, None)
+            self._gone.append(number)
 
     def _look_at(self, lease: Lease, now: float, offset: float) -> None:
         known = self._known.get(lease.xtr)
