@@ -84,6 +84,14 @@ simulate:  ## Break whole worlds of Map-Servers, ETRs and ITRs in virtual time, 
 	@tools/setup.sh test
 	@$(BIN)/python -m tests.simulate
 
+# EXECUTIONS of each target; FUZZ_FLAGS=--target frames fuzzes that alone.
+EXECUTIONS ?= 20000
+
+.PHONY: fuzz
+fuzz:  ## Feed every decoder and both ends of a session what nobody would send
+	@tools/setup.sh fuzz
+	@$(BIN)/python -m tests.fuzz.run --executions $(EXECUTIONS) $(FUZZ_FLAGS)
+
 .PHONY: clean
 clean:  ## Remove .venv and everything that was built
 	@tools/setup.sh clean

@@ -7,6 +7,7 @@
 #   tools/setup.sh internet   .venv with the package, and the Debian packages that hold the data
 #   tools/setup.sh bench      the same, and the transports
 #   tools/setup.sh plot       .venv with the package and what draws
+#   tools/setup.sh fuzz       .venv with what the tests need, and the fuzzing engine
 #   tools/setup.sh clean      remove .venv
 #
 # Environment: PYTHON (the interpreter to build .venv from), VENV (its place), CI (if set, a missing
@@ -255,6 +256,7 @@ case $target in
         need_debian "the routed Internet" location libloc-database
         ;;
     plot) need_venv plot ;;
+    fuzz) need_venv fuzz,test ;;
     clean) remove_venv ;;
-    *) die "usage: $0 demo|lint|test|internet|bench|plot|clean" ;;
+    *) die "usage: $0 demo|lint|test|internet|bench|plot|fuzz|clean" ;;
 esac

@@ -1,0 +1,1 @@
+"""Octets into everything that reads a peer's octets, and what must hold whatever they are."""
