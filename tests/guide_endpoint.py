@@ -147,6 +147,8 @@ def run_command(
         ):
             stack.enter_context(patch(f"lispmsrt.cli.{name}", value))
         # check-config says where the socket is.
+        # The pages show what most have; pure Python says so in one line of its own.
+        stack.enter_context(patch("lispmsrt.views.overview.is_compiled", lambda: True))
         stack.enter_context(patch.dict(os.environ, {"RUNTIME_DIRECTORY": _SOCKET_DIRECTORY}))
         os.environ.pop("LISPMSRT_SOCKET", None)
         stack.enter_context(redirect_stdout(shown))
