@@ -100,7 +100,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _goals(text: str) -> tuple[str, ...]:
     names = tuple(part for part in text.split(",") if part)
     if not set(names) <= {*GOALS, *EXTRAS}:
-        raise ValueError
+        known = ", ".join((*GOALS, *EXTRAS))
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {known}")
     return names
 
 

@@ -5,6 +5,7 @@ Registrations come over a session, or Map-Requests or Map-Registers over UDP.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ __all__ = ["main"]
 
 _PICTURE = Path("docs/images/performance-flame.svg")
 _RATE = 200
+_TITLE = re.compile(r'(id="title"[^>]*>)[^<]*<')
 """Samples a second."""
 
 Work = Callable[[], object]
@@ -62,7 +64,12 @@ def _record(spy: str, server: Child, work: Work, options: argparse.Namespace) ->
     end = time.monotonic() + options.seconds + 5.0
     while recording.poll() is None and time.monotonic() < end:
         work()
-    return recording.wait(timeout=60.0)
+    status = recording.wait(timeout=60.0)
+    if not status:
+        # py-spy writes its whole command there, with the paths of this machine.
+        drawn = options.picture.read_text()
+        options.picture.write_text(_TITLE.sub(rf"\g<1>Map-Server: {options.of}<", drawn, count=1))
+    return status
 
 
 def _session(bench: Bench, stack: ExitStack) -> tuple[Child, Work]:

@@ -22,7 +22,9 @@ def twin(name: str) -> ModuleType | None:
         return None
     try:
         return import_module(name)
-    except ImportError:
+    except (ImportError, ValueError):
+        # ValueError: it was compiled against another shape of what it imports. `lispmsrt show
+        # overview` says when the Python does it all.
         return None
 
 

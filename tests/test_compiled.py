@@ -10,11 +10,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lispmsrt import compiled
 from lispmsrt.compiled import PURE, is_compiled, twin
 from lispmsrt.mapping.database import Lease, Registration, Xtr
 from lispmsrt.wire.authentication import AlgorithmId, Key
@@ -67,6 +69,12 @@ class BuildTests(SynchronousTestCase):
             check=True,
         )
         self.assertEqual(done.stdout, "False\n")
+
+    def test_a_module_of_another_shape_is_left_alone(self) -> None:
+        """Somebody has pulled and not built: Cython tells by ValueError, nothing by ImportError."""
+        for failure in (ImportError("not built"), ValueError("size changed")):
+            self.patch(compiled, "import_module", Mock(side_effect=failure))
+            self.assertIsNone(twin("lispmsrt.wire._keyed_hash"))
 
 
 class KeyedHashTests(SynchronousTestCase):

@@ -270,7 +270,14 @@ class RestartTests(StorageGround):
         return Xtr("campus", bytes(range(24)), b"")
 
     def _register_over_udp(
-        self, server: MapServer, xtr: Xtr, eid: str, *, now: float, ttl: int = 1440
+        self,
+        server: MapServer,
+        xtr: Xtr,
+        eid: str,
+        *,
+        now: float,
+        ttl: int = 1440,
+        flags: int = 0,
     ) -> None:
         data = encode_record(
             MappingRecord(eid_of(eid), ttl, (Locator(Address.from_text(ETR_ONE)),) if ttl else ())
@@ -282,7 +289,7 @@ class RestartTests(StorageGround):
             server.registrar.sites.by_name()["campus"],
             data,
             span,
-            int(RegisterFlag.PROXY_REPLY),
+            int(RegisterFlag.PROXY_REPLY) | flags,
             now,
         )
         self.assertIs(registered, Verdict.ACCEPTED)
@@ -311,6 +318,26 @@ class RestartTests(StorageGround):
         server = self.remembering()
         self.network.run(2)
         self.assertEqual(server.registrar.count, 11)
+
+    def test_merged_with_what_is_not_restored_yet(self) -> None:
+        """Who registers its part before the others' are restored takes nothing from them."""
+        server = self.remembering()
+        xtrs = [Xtr("campus", bytes((number,)) * 24, b"") for number in (1, 2)]
+
+        def register(*those: Xtr) -> None:
+            for xtr in those:
+                now, merge = self.network.seconds(), int(RegisterFlag.MERGE)
+                self._register_over_udp(server, xtr, "10.1.1.0/24", now=now, flags=merge)
+
+        register(*xtrs)
+        self.assertEqual(server.registrar.count, 2)
+        self.network.run(3)
+        for _life in range(2):
+            self.kill(server)
+            server = self.remembering()
+            register(xtrs[1])
+            self.network.run(3)
+            self.assertEqual(server.registrar.count, 2)
 
     def test_what_ended_before_it_was_restored_stays_so(self) -> None:
         """However it ended: the file is out of date, written or not."""
@@ -650,6 +677,21 @@ class FileTests(StorageGround):
         self.assertIn("nothing will outlive this process", told)
         self.assertTrue(server.running)
         self.assertTrue(self.memory_of(server).problem)
+
+    def test_a_directory_that_others_may_write(self) -> None:
+        """What they put beside the file would be taken for a part of it; sticky or not."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for mode in (0o777, 0o1777):
+            self.path.parent.chmod(mode)
+            self._logged()
+            server = self.remembering()
+            (told,) = self._problems()
+            self.assertIn("others may write to", told)
+            self.assertTrue(server.running)
+            self.assertFalse(self.path.exists())
+            server.stopService()
+            self.network.run(1)
+        self.path.parent.chmod(0o700)
 
     def test_a_disk_that_is_full(self) -> None:
         """It is told once, tried again, and written when there is room."""

@@ -138,3 +138,15 @@ class RenewalTests(SynchronousTestCase):
             renewal.look()
         self.assertGreater(removed, 1)
         self.assertLess(len(file), 300)
+
+    def test_what_comes_before_the_first_look_is_written_again_too(self) -> None:
+        """Tables are restored after it was said that everything is to be written anew."""
+        database, unwritten = Database(), Unwritten()
+        renewal = Renewal(database, unwritten)
+        renewal.found(1, 1)
+        renewal.begin_again()
+        table = database.table(0, Afi.IPV6)
+        table.entries[1 << 128 | 7] = _registration()
+        renewal.look()
+        self.assertEqual(list(unwritten.take(10)), [(table, 1 << 128 | 7)])
+        self.assertEqual(renewal.written(1, 1), 2)

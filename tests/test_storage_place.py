@@ -9,7 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt import parse_config
 from lispmsrt.config import ConfigError, SocketAddress
-from lispmsrt.storage.place import make_private, state_file, why_not_private
+from lispmsrt.storage.place import (
+    make_private,
+    state_file,
+    why_directory_is_not_private,
+    why_not_private,
+)
 from tests.rim import map_server_text
 
 _CONTROL = SocketAddress("192.0.2.1", 4342)
@@ -78,7 +83,7 @@ class PlaceTests(SynchronousTestCase):
             self.assertIn("map-server.state", str(error))
 
     def test_who_else_may_write_there(self) -> None:
-        """To the file, or to its directory; not where it is sticky, as /tmp."""
+        """To the file, or to its directory, sticky as /tmp or not."""
         directory = Path(self.mktemp())
         make_private(directory)
         self.assertEqual(directory.stat().st_mode & 0o777, 0o700)
@@ -89,10 +94,13 @@ class PlaceTests(SynchronousTestCase):
             path.chmod(mode)
             self.assertEqual(why_not_private(path, user) == "", is_private, oct(mode))
         path.chmod(0o600)
-        for mode, is_private in ((0o777, False), (0o1777, True), (0o755, True)):
+        for mode, is_private in ((0o777, False), (0o1777, False), (0o755, True)):
             directory.chmod(mode)
-            self.assertEqual(why_not_private(path, user) == "", is_private, oct(mode))
-        self.assertIn("belongs to user ID", why_not_private(path, user + 1) or "belongs to user ID")
+            why = why_directory_is_not_private(directory, user)
+            self.assertEqual(why == "", is_private, oct(mode))
+        os.chown(directory, 12345, -1)
+        self.assertIn("belongs to user ID 12345", why_directory_is_not_private(directory, user))
+        self.assertIn("belongs to user ID", why_not_private(path, user + 1))
         path.unlink()
         path.symlink_to("/etc/passwd")
         self.assertIn("no regular file", why_not_private(path, user))

@@ -94,7 +94,12 @@ class OptionTests(Ground):
             (("2001:db8::1", *key), "is not on this host"),
             (("0.0.0.0", *key), "no address of a Map-Server"),
             (("::", *key), "no address of a Map-Server"),
+            (("239.1.2.3", *key), "no address of a Map-Server"),
+            (("255.255.255.255", *key), "no address of a Map-Server"),
             (("127.0.0.1:0", *key), "no port"),
+            (("127.0.0.1", *key, "--transport", "tcp:192.0.2.1"), "names a host of its own"),
+            (("127.0.0.1", *key, "--transport", "tcp:host=192.0.2.1:port=1"), "names a host of"),
+            (("127.0.0.1", *key, "--transport", "tcp:ms.example.net:4342"), "names a host of"),
             (("localhost", *key), "no IPv4 or IPv6 address"),
             (("127.0.0.1",), "--key-file"),
             (("127.0.0.1", "--key-file", "/nowhere/key"), "can't be read"),
@@ -128,6 +133,9 @@ class OptionTests(Ground):
         """The option says that it is one's own."""
         plan = self.plan("192.0.2.1", "--key-file", str(self.file), "--yes-this-is-my-network")
         self.assertEqual(str(plan.map_server), "192.0.2.1:4342")
+        more = ("--key-file", str(self.file), "--yes-this-is-my-network")
+        plan = self.plan("127.0.0.1", *more, "--transport", "tcp:192.0.2.1:5000")
+        self.assertEqual(plan.transport, "tcp:192.0.2.1:5000")
 
 
 class ReportTests(Ground):

@@ -28,6 +28,7 @@ _MAX_ETRS = 65_536
 _MAX_SOURCES = 65_536
 _MAX_PREFIXES = 64
 _OWN_NETWORK = "--yes-this-is-my-network"
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 class OptionError(ValueError):
@@ -58,7 +59,7 @@ def _add_etr_arguments(parser: argparse.ArgumentParser) -> None:
         "--transport",
         default="tcp",
         metavar="T",
-        help="udp, or an endpoint string for sessions: tcp, tls13:cafile=F, quic:pin=P, sctp,"
+        help="udp, or an endpoint string for sessions: tcp, tls13:caFile=F, quic:pin=P, sctp,"
         " tcp:4343 (default: tcp)",
     )
     group.add_argument(
@@ -147,7 +148,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     texts = arguments.site_prefix or ["10.0.0.0/8"]
     if len(texts) > _MAX_PREFIXES:
         raise OptionError(f"more than {_MAX_PREFIXES} --site-prefix are not taken")
-    transport = _transport(arguments.transport, server)
+    transport = _transport(arguments.transport, server, is_own_network=arguments.is_own_network)
     if arguments.records > 1 and transport != UDP:
         raise OptionError(
             "--records is for --transport udp: a Registration on a session has one record"
@@ -194,7 +195,8 @@ def key_of(arguments: argparse.Namespace) -> Key:
 def _check_target(server: SocketAddress, *, is_own_network: bool) -> None:
     if not server.port:
         raise OptionError(f"{server} has no port to send to")
-    if ipaddress.ip_address(server.host.partition("%")[0]).is_unspecified:
+    address = ipaddress.ip_address(server.host.partition("%")[0])
+    if address.is_unspecified or address.is_multicast or address == _BROADCAST:
         raise OptionError(
             f"{server} is no address of a Map-Server: name the one that it listens on"
         )
@@ -240,13 +242,22 @@ def _rate(text: str, option: str, *, may_be_none: bool = True) -> float:
     return rate
 
 
-def _transport(text: str, server: SocketAddress) -> str:
+def _transport(text: str, server: SocketAddress, *, is_own_network: bool) -> str:
     if text == UDP:
         return UDP
     try:
-        return with_default_port(with_host(checked(text), server.host), is_server=False)
+        completed = with_host(checked(text), server.host)
+        # What has a host of its own does not take another one.
+        has_host = completed == with_host(checked(text), "192.0.2.1")
+        transport = with_default_port(completed, is_server=False)
     except ValueError as failure:
         raise OptionError(f"--transport {text!r}: {failure}") from None
+    if has_host and not is_own_network:
+        raise OptionError(
+            f"--transport {text!r} names a host of its own: leave it out to connect to"
+            f" {server.host}, or add {_OWN_NETWORK} if it is yours"
+        )
+    return transport
 
 
 def _sources(texts: list[str], server: SocketAddress, etrs: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -122,7 +123,10 @@ class ControlSockets:
         for port in self._ports:
             read = getattr(port, "doRead", None)
             if read is not None:
-                read()
+                # What is wrong with a UDP socket is nothing to the session that has called: the
+                # reactor meets it again.
+                with suppress(OSError):
+                    read()
 
     def close(self) -> Deferred[Any]:
         """Close every socket; fires when they are closed."""

@@ -13,7 +13,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lispmsrt.storage.place import make_private, why_not_private
+from lispmsrt.storage.place import (
+    make_private,
+    why_directory_is_not_private,
+    why_not_private,
+)
 
 __all__ = [
     "APPLICATION_ID",
@@ -75,6 +79,8 @@ class StateFile:
         self.set_aside = distrusted
         "why what was there was set aside; empty where nothing was"
         make_private(path.parent)
+        if why := why_directory_is_not_private(path.parent, os.getuid()):
+            raise PermissionError(why)
         self._lock = _lock(path)
         try:
             self._reader, self._writer = self._open(timestamp)
@@ -128,9 +134,8 @@ def _lock(path: Path) -> int:
     """Return an open file that no other process has locked. Not the database itself: SQLite's own
     locks would go when it is closed.
     """
-    lock = os.open(
-        path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

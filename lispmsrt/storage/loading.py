@@ -19,6 +19,7 @@ from lispmsrt.storage.seconds import Seconds
 from lispmsrt.storage.segments import Part, Segment, parts_between, read_names, read_sizes
 from lispmsrt.storage.xtrs import XtrRow
 from lispmsrt.wire.afi import Afi
+from lispmsrt.wire.map_register import RegisterFlag
 
 __all__ = ["Loading"]
 
@@ -29,6 +30,7 @@ _XTR_TYPES = (int, str, bytes, bytes, str, str, bytes, float | None)
 _SEGMENT_TYPES = (int, int, bytes, bytes, bytes, int)
 _FAMILIES = frozenset({int(Afi.IPV4), int(Afi.IPV6), int(Afi.MAC), int(Afi.NAME)})
 _MOST_FAMILY = 1 << 48
+_MERGE = int(RegisterFlag.MERGE)
 
 Row = tuple[object, ...]
 
@@ -136,8 +138,11 @@ class Loading:
             if parts is None:
                 self._restoring.counters["not restored, damaged"] += 1
             elif self._saving.unwritten.has((table, key)):
-                # It has changed since the start, and what the file says is out of date.
-                continue
+                # It has changed since the start, and what the file says is out of date; but what
+                # others merged there is still theirs.
+                standing = table.entries.get(key)
+                if standing is not None and standing.flags & _MERGE:
+                    self._restore_row(table, key, parts, now)
             elif len(parts) == 1 and (xtr := self._xtrs.get(parts[0].xtr)) is not None:
                 (part,) = parts
                 single.append((key, Remembered(xtr, part.record, part.flags, self._since(part))))

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from lispmsrt.config import SocketAddress
 
-__all__ = ["AUTO", "OFF", "make_private", "state_file", "why_not_private"]
+__all__ = [
+    "AUTO",
+    "OFF",
+    "make_private",
+    "state_file",
+    "why_directory_is_not_private",
+    "why_not_private",
+]
 
 AUTO = "auto"
 OFF = "off"
@@ -62,16 +69,23 @@ def make_private(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def why_not_private(path: Path, user: int) -> str:
-    """Return why somebody else may read or write a file there, or put another one in its place;
-    nothing where it is not so. Raises OSError.
+def why_directory_is_not_private(directory: Path, user: int) -> str:
+    """Return why somebody else may put files there; nothing where it is not so. Raises OSError.
+
+    A sticky one, as /tmp, is no better: a file beside the state is taken for a part of it.
     """
-    directory = path.parent.stat()
-    if directory.st_uid not in (0, user):
-        return f"{path.parent} belongs to user ID {directory.st_uid}"
-    is_sticky = directory.st_mode & stat.S_ISVTX
-    if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_sticky:
-        return f"others may write to {path.parent}"
+    found = directory.stat()
+    if found.st_uid not in (0, user):
+        return f"{directory} belongs to user ID {found.st_uid}"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write to {directory}"
+    return ""
+
+
+def why_not_private(path: Path, user: int) -> str:
+    """Return why somebody else may read or write a file; nothing where it is not so. Raises
+    OSError.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:

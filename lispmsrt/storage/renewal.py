@@ -81,8 +81,11 @@ class Renewal:
 
     def _begin(self) -> None:
         self._first, self._earlier = self.next, self._weight
-        self._walk = (
-            (table, key)
-            for table in list(self._database.tables.values())
-            for key in list(table.entries)
-        )
+        self._walk = self._names()
+
+    def _names(self) -> Iterator[Name]:
+        # A function of its own, so that nothing is looked at before the first is wanted: by then
+        # everything is restored.
+        for table in list(self._database.tables.values()):
+            for key in list(table.entries):
+                yield table, key
