@@ -291,6 +291,8 @@ class DaemonTests(TestCase):
 
     async def _inherit(self) -> None:
         name = value("lispmsrt.socket", "FileDescriptorName")
+        # Free on every address: other tests have connections from many.
+        self.port = free_port("0.0.0.0", MAP_SERVER_HOST)
         self.path.write_text(
             map_server_text(port=self.port).replace(
                 f"tcp:{self.port}:interface={MAP_SERVER_HOST}",
