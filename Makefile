@@ -44,7 +44,7 @@ lint:  ## Check style, format and types
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
 	$(addprefix tests/test_,bench.py demo.py guide.py internet.py metrics.py observers.py packaging.py \
-	    real_sockets.py simulation.py swarm_cli.py storage_restart.py tac.py tap.py units.py) \
+	    real_sockets.py simulation.py soak.py swarm_cli.py storage_restart.py tac.py tap.py units.py) \
 	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py overlay_*.py quic_*.py \
 	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py cli_*.py show*.py web_*.py)), \
 	$(wildcard tests/test_*.py)))
@@ -83,6 +83,17 @@ bench-plot:  ## Draw the growth curves of the last `make bench`
 simulate:  ## Break whole worlds of Map-Servers, ETRs and ITRs in virtual time, and check every promise
 	@tools/setup.sh test
 	@$(BIN)/python -m tests.simulate
+
+# MINUTES of churn over every transport; the exit code says whether anything has grown.
+MINUTES ?= 10
+
+.PHONY: soak
+soak:  ## Churn over every transport for MINUTES=10: do memory and open files stay flat? With a plot
+	@tools/setup.sh demo
+	@tools/setup.sh plot
+	@mkdir -p build
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --json build/soak.json; status=$$?; \
+	    $(BIN)/python -m benchmarks.soak.plot build/soak.json build/soak.png; exit $$status
 
 # EXECUTIONS of each target; FUZZ_FLAGS=--target frames fuzzes that alone.
 EXECUTIONS ?= 20000
