@@ -46,6 +46,7 @@ def measure(bench: Bench, rounds: int) -> Iterator[Measured]:
 
 def _transports(bench: Bench) -> list[LoopbackTransport]:
     key = bench.directory / "tcp-md5.key"
+    key.touch(0o600)
     key.write_text("benchmark key\n")
     md5 = f":key={key}"
     signed = LoopbackTransport("TCP-MD5", f"tcpmd5:0:interface=127.0.0.1{md5}", "tcpmd5", md5)

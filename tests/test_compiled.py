@@ -26,6 +26,7 @@ _SOURCES = sorted(_CHECKOUT.glob("lispmsrt/**/*.pyx"))
 _WITHOUT_PYTHON = {
     "_datagrams.pyx",  # Twisted has its own UDP port
     "_keyed_hash.pyx",  # hashlib is its Python
+    "_leaves.pyx",  # where _eid_index keeps its prefixes
     "_many_entries.pyx",  # asks _eid_entries for many at once
 }
 

@@ -4,6 +4,7 @@ mapping database, the same history, whatever comes in.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -45,6 +46,10 @@ from tests.builders import (
 
 _FIRST = "10.0.0.0/8"
 _EXAMPLES = 600 if os.environ.get("LISPMSRT_LONG") else 150
+
+
+def _count_of(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 @contextmanager
@@ -278,7 +283,6 @@ class TwinTests(SynchronousTestCase):
             "IPv4 in an instance": [eid(f"172.16.{n}.0/24", 5) for n in range(50)],
             "IPv6 in an instance": [eid(f"2001:db8:{n}::/48", 5) for n in range(50)],
         }
-        self.patch(likeness.Likenesses, "run", None)
         for name, (first, *rest) in wires.items():
             for key in (KEY, SHA1_KEY):
                 server, etr = _Server(), Etr(key=key)
@@ -287,9 +291,27 @@ class TwinTests(SynchronousTestCase):
                 self.patch(server.registrar, "register", None)
                 for _turn in ("new", "again"):
                     before = server.registrar.accepted
-                    server.say(stream, (65_536,))
+                    with mock.patch.object(likeness.Likenesses, "run", None):
+                        server.say(stream, (65_536,))
                     self.assertEqual(server.registrar.accepted - before, len(rest), name)
                 self.assertEqual(server.registrar.count, 1 + len(wires[name]))
+
+    def test_nothing_is_left_to_the_garbage_collector(self) -> None:
+        """What a session remembers of its Registrations goes when it is forgotten."""
+        server, etr = _Server(), Etr()
+        server.say(b"".join(etr.registration(record(f"10.3.{n}.0/24")) for n in range(9)), (500,))
+        (likenesses,) = server.registrar._likenesses.values()
+        (like,) = likenesses.by_size.values()
+        pattern = type(like.pattern)
+        self.assertEqual(pattern.__name__, "Pattern")
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = _count_of(likeness.Likeness), _count_of(pattern)
+        del like
+        likenesses.by_size.clear()
+        after = _count_of(likeness.Likeness), _count_of(pattern)
+        self.assertEqual(after, (before[0] - 1, before[1] - 1))
 
     def test_frames_that_are_no_frames_of_the_chunk(self) -> None:
         """A mistake of ours must not read beyond it."""
@@ -297,9 +319,11 @@ class TwinTests(SynchronousTestCase):
         message = etr.map_register(record("10.2.0.0/16"), flags=M)
         lease = server.peer.session.lease
         assert lease is not None
+        likenesses = server.registrar._likenesses[lease]
         for start, end in ((1, 1 + len(message)), (-1, len(message) - 1), (1 << 40, (1 << 40) + 9)):
             run = Run(lease, message, [(17, 1, start, end)], 0, 0.0, 1)
-            self.assertEqual(server.registrar.register_run(run), (0, b""))
+            taken = runs.take_run(likenesses, server.registrar.sites, run, 1)
+            self.assertEqual(taken, (0, b"", []))
         run = Run(lease, message, [(17, 1, 0, len(message))], 0, 0.0, 1)
         self.assertEqual(server.registrar.register_run(run)[0], 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -54,6 +56,21 @@ class FindTests(SynchronousTestCase):
                 self.check(afi, keys, keys + beside)
                 self.check(afi, keys[::-1], keys + beside)
                 self.check(afi, sorted(keys, key=lambda key: key * 7919 % 65537), keys + beside)
+
+    def test_however_they_are_spread(self) -> None:
+        """A guess of where one stands may be wrong, to both sides, by all of a leaf."""
+        spreads: list[Callable[[int], int]] = [
+            lambda number: number**3 // 64,
+            lambda number: (1 << 31) - number**3 // 64,
+            lambda number: number + (number // 100 << 20),
+            lambda number: (number // 100 << 20) - number % 100,
+        ]
+        for spread in spreads:
+            numbers = [spread(number) % (1 << 31) for number in range(4000)]
+            keys = [prefix_key(number << 1, 32, 31) for number in numbers]
+            self.check(Afi.IPV4, keys[::2], keys)
+            for gone in (3, 7):
+                self.check(Afi.IPV4, [key for at, key in enumerate(keys) if at % gone], keys)
 
     @given(st.lists(_keys(32), max_size=600), st.lists(_keys(32), max_size=32))
     def test_any_of_ipv4(self, kept: list[int], asked: list[int]) -> None:

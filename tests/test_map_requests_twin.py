@@ -118,7 +118,9 @@ class Part:
 
     def receive(self, batch: list[Datagram], now: float) -> list[Datagram]:
         """Take a batch and return the answers."""
-        self.plane.receive_datagrams(list(batch), now)
+        left = list(batch)
+        while left:
+            self.plane.receive_datagrams(left, now)
         return self.plane.datagrams_to_send(now)
 
     def state(self) -> dict[str, object]:

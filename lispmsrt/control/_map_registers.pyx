@@ -205,7 +205,8 @@ cdef class LikeMapRegisters:
         cdef unsigned long long nonce
         if not AUTHENTICATION + IDS <= size <= 0xFFFF or message[0] >> 4 != MAP_REGISTER:
             return False
-        found = self.known.get(self.kind_of(data, source))
+        kind = self.kind_of(data, source)
+        found = self.known.get(kind)
         if found is None:
             return False
         like = <LikeMapRegister>found
@@ -213,10 +214,16 @@ cdef class LikeMapRegisters:
         if not (
             like.size == size
             and like.is_like(message)
+            and self.may_be_fresh(like, nonce)
             and self.entries.examine(like.record, message + like.records_at, like.count)
-            and like.is_authentic(message)
-            and self.is_fresh(like, nonce, data)
         ):
+            return False
+        if not like.is_authentic(message):
+            # What is done for wrong messages is bounded by the plain code alone: it hears of all
+            # of this kind, until one is right again.
+            del self.known[kind]
+            return False
+        if not self.is_fresh(like, nonce, data):
             return False
         self.entries.enter(like.record, message + like.records_at, like.count)
         if like.is_answered:
@@ -224,6 +231,17 @@ cdef class LikeMapRegisters:
             self.keep_answer(like, nonce, source, now, notify)
             output.append((notify, like.endpoint))
         return True
+
+    cdef bint may_be_fresh(self, LikeMapRegister like, unsigned long long nonce) except -1:
+        """Whether it is worth a hash: a repeat is not, and changes nothing."""
+        cdef History history = like.history
+        if self.is_off:
+            return True
+        if history.is_forgotten:
+            return False
+        if self.is_strict or history.increases >= _INCREASES:
+            return history.is_new or nonce > history.greatest
+        return nonce not in history.seen
 
     cdef bint is_fresh(self, LikeMapRegister like, unsigned long long nonce, bytes data) except -1:
         """Whether it is neither a repeat nor one caught and sent from elsewhere."""

@@ -14,17 +14,13 @@ from libc.string cimport memcmp, memcpy
 
 from lispmsrt.mapping._eid_entries cimport EidEntries
 from lispmsrt.mapping._many_entries cimport MANY, Wanted, find_many
+from lispmsrt.mapping._prefetch cimport prefetch
+from lispmsrt.mapping._prefix_words cimport mask
 from lispmsrt.mapping._registration cimport Registration
 from lispmsrt.wire._framing cimport Frames, Span
 from lispmsrt.wire._keyed_hash cimport KeyedHash, equal
 
 from lispmsrt.mapping.new_mappings import Stretch
-
-cdef extern from *:
-    """
-    static inline void prefetch(const void *at) { __builtin_prefetch(at); }
-    """
-    void prefetch(const void *) noexcept
 
 cdef extern from "Python.h":
     object _PyLong_FromByteArray(const unsigned char *, size_t, int little_endian, int is_signed)
@@ -45,17 +41,9 @@ cdef unsigned char ZEROS[64]
 ZEROS[:] = [0] * 64
 
 
-cdef inline uint64_t _mask(int bits) noexcept:
-    """Return a word with so many leading bits set."""
-    if bits <= 0:
-        return 0
-    return ~<uint64_t>0 << 64 - bits if bits < 64 else ~<uint64_t>0
-
-
 cdef class Pattern:
     """A likeness as octets and offsets; those of a record count from its beginning."""
 
-    cdef object like
     cdef object sites
     cdef object table
     cdef EidEntries entries
@@ -77,7 +65,6 @@ cdef class Pattern:
     cdef bytes body
 
     def __cinit__(self, like, Py_ssize_t size):
-        self.like = like
         self.sites = like.sites
         self.table = like.table
         self.entries = like.table.entries
@@ -183,8 +170,8 @@ cdef class Pattern:
             wanted.hi |= <uint64_t>address[at] << 56 - 8 * at
         for at in range(8, size):
             wanted.lo |= <uint64_t>address[at] << 120 - 8 * at
-        wanted.hi &= _mask(length)
-        wanted.lo &= _mask(length - 64)
+        wanted.hi &= mask(length)
+        wanted.lo &= mask(length - 64)
 
     cdef Registration enter(self, const Wanted *place, const unsigned char *record, object lease, double now):
         """Register what is new."""

@@ -5,7 +5,8 @@ of :mod:`lispmsrt.mapping.publisher`.
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from lispmsrt.mapping._eid_entries cimport EidEntries, prefix_of
+from lispmsrt.mapping._eid_entries cimport EidEntries
+from lispmsrt.mapping._prefix_words cimport prefix_of
 from lispmsrt.mapping._registration cimport Registration
 
 

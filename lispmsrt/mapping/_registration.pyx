@@ -13,11 +13,17 @@ from lispmsrt.wire.reader import Reader
 from lispmsrt.wire.records import decode_record
 
 cdef unsigned int _WANT_MAP_NOTIFY = WANT_MAP_NOTIFY
+cdef unsigned int _serial = 0
 
 
 @cython.no_gc
 cdef class Registration:
     """One EID-prefix registered by one xTR. Written by the registrar only."""
+
+    def __cinit__(self):
+        global _serial
+        _serial += 1
+        self.serial = _serial
 
     def __init__(self, bytes record, lease, unsigned int flags, double since, deadline):
         self.record = record
@@ -25,6 +31,12 @@ cdef class Registration:
         self.flags = flags
         self.since = since
         self.deadline = deadline
+
+    def __hash__(self):
+        # What is made one after the other stands side by side in a dict too. By addresses, whose
+        # last bits leave three places of four empty, to enter one among a million into what its
+        # lease holds took twice as long as all the rest of the mapping database.
+        return self.serial
 
     @property
     def expires(self):

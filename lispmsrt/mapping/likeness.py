@@ -23,7 +23,7 @@ from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, RegisterFlag
 from lispmsrt.wire.record_walk import EID_OFFSET
 
-__all__ = ["MAX_LIKENESSES", "Likeness", "Likenesses"]
+__all__ = ["MASK_OCTET", "MAX_LIKENESSES", "Likeness", "Likenesses"]
 
 HEAD = Struct("!IQI")  # first word, nonce, and key ID, algorithm ID and length of the MAC together
 

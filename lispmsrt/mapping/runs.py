@@ -20,9 +20,12 @@ from lispmsrt.mapping.sites import Sites
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.reliable_transport import encode_registration_acks
 
-__all__ = ["Run", "take_run"]
+__all__ = ["Run", "last_nonce", "take_run"]
 
 _compiled = twin("lispmsrt.mapping._likeness")
+
+_NONCE_AT, _NONCE_END = 4, 12
+"""In a Map-Register."""
 
 
 class Run(NamedTuple):
@@ -51,6 +54,12 @@ def take_run(
     take = _take if _compiled is None else _compiled.take
     taken: tuple[int, bytes, list[Stretch]] = take(likenesses, sites, run, room)
     return taken
+
+
+def last_nonce(run: Run, number: int) -> int:
+    """Return the nonce of the last of so many Registrations that were taken."""
+    _kind, _message_id, start, _end = run.frames[run.first + number - 1]
+    return int.from_bytes(run.data[start + _NONCE_AT : start + _NONCE_END], "big")
 
 
 def _take(

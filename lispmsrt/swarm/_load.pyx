@@ -4,9 +4,12 @@ It works on the arrays of the Load that it is made for, and has no state of its 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from lispmsrt.swarm._eid_blocks cimport (
+    MAX_HEAD, Block, get_u32, number_of, put_address, put_u32, put_u64
+)
 from lispmsrt.wire._keyed_hash cimport KeyedHash, equal
 
 cdef enum:
@@ -23,90 +26,9 @@ cdef enum:
     HEAD = 16
     BEFORE_REJECTED = 3
     MAX_BLOCKS = 64
-    MAX_HEAD = 24
     FINE_BITS = 6
     FINE = 64
     HALF = 32
-
-cdef struct CBlock:
-    unsigned char head[MAX_HEAD]
-    int head_size
-    int octets
-    int shift
-    uint64_t base_high
-    uint64_t base_low
-    int64_t first
-    int64_t count
-
-
-cdef inline void _put64(unsigned char *at, uint64_t value) noexcept nogil:
-    cdef int octet
-    for octet in range(8):
-        at[octet] = <unsigned char>(value >> (56 - 8 * octet))
-
-
-cdef inline uint64_t _get64(const unsigned char *at) noexcept nogil:
-    cdef int octet
-    cdef uint64_t value = 0
-    for octet in range(8):
-        value = value << 8 | at[octet]
-    return value
-
-
-cdef inline void _put32(unsigned char *at, uint32_t value) noexcept nogil:
-    at[0] = <unsigned char>(value >> 24)
-    at[1] = <unsigned char>(value >> 16)
-    at[2] = <unsigned char>(value >> 8)
-    at[3] = <unsigned char>value
-
-
-cdef inline uint32_t _get32(const unsigned char *at) noexcept nogil:
-    return <uint32_t>at[0] << 24 | <uint32_t>at[1] << 16 | <uint32_t>at[2] << 8 | at[3]
-
-
-cdef inline void _put_address(const CBlock *block, int64_t number, unsigned char *at) noexcept nogil:
-    # The base has zeros where the number goes: a prefix has no host bits.
-    cdef uint64_t offset = <uint64_t>(number - block.first)
-    cdef uint64_t high = 0, low = 0
-    if block.shift >= 128:
-        pass  # ::/0 is the one EID-prefix of its block
-    elif block.shift >= 64:
-        high = offset << (block.shift - 64)
-    else:
-        low = offset << block.shift
-        if block.shift:
-            high = offset >> (64 - block.shift)
-    if block.octets == 4:
-        _put32(at, <uint32_t>(block.base_low | low))
-    else:
-        _put64(at, block.base_high | high)
-        _put64(at + 8, block.base_low | low)
-
-
-cdef inline int64_t _number(const CBlock *block, const unsigned char *at) noexcept nogil:
-    """Return the number of the EID with this address, -1 where it is none of these."""
-    cdef uint64_t high = 0, low, offset
-    cdef unsigned char again[16]
-    if block.octets == 4:
-        low = _get32(at) ^ block.base_low
-    else:
-        high = _get64(at) ^ block.base_high
-        low = _get64(at + 8) ^ block.base_low
-    if block.shift >= 128:
-        offset = 0
-    elif block.shift >= 64:
-        offset = high >> (block.shift - 64)
-    else:
-        offset = low >> block.shift
-        if block.shift:
-            offset |= high << (64 - block.shift)
-    if offset >= <uint64_t>block.count:
-        return -1
-    # Host bits, or another prefix: only what would be written so is one of these.
-    _put_address(block, block.first + <int64_t>offset, again)
-    if memcmp(again, at, block.octets):
-        return -1
-    return block.first + <int64_t>offset
 
 
 cdef inline int _bucket(uint32_t value) noexcept nogil:
@@ -127,7 +49,7 @@ cdef class LoadKernel:
     cdef uint32_t[::1] sent
     cdef int64_t[::1] tally
     cdef uint64_t[::1] latencies
-    cdef CBlock blocks[MAX_BLOCKS]
+    cdef Block blocks[MAX_BLOCKS]
     cdef int block_count
     cdef int64_t count
     cdef KeyedHash hash
@@ -156,7 +78,7 @@ cdef class LoadKernel:
         for at, block in enumerate(load.space.blocks):
             self._take(&self.blocks[at], block)
 
-    cdef int _take(self, CBlock *block, given) except -1:
+    cdef int _take(self, Block *block, given) except -1:
         cdef bytes head = given.head
         if PyBytes_GET_SIZE(head) > MAX_HEAD:
             raise ValueError("an EID wire form with such a head is not known")
@@ -170,7 +92,7 @@ cdef class LoadKernel:
         block.count = given.count
         return 0
 
-    cdef const CBlock *_block_of(self, int64_t number) except NULL:
+    cdef const Block *_block_of(self, int64_t number) except NULL:
         cdef int at
         for at in range(self.block_count):
             if number < self.blocks[at].first + self.blocks[at].count:
@@ -200,7 +122,7 @@ cdef class LoadKernel:
 
     cdef inline void _put_record(
         self,
-        const CBlock *block,
+        const Block *block,
         unsigned char *at,
         const unsigned char *record,
         size_t size,
@@ -209,7 +131,7 @@ cdef class LoadKernel:
         int64_t number,
     ) noexcept nogil:
         memcpy(at, record, size)
-        _put_address(block, number, at + address_at)
+        put_address(block, number, at + address_at)
         if weight_at:
             at[weight_at] = 1 + self.versions[number]
 
@@ -250,7 +172,7 @@ cdef class LoadKernel:
         cdef int64_t most = min(room // <int64_t>size, last - first)
         cdef int64_t number = first
         cdef int64_t count = 0
-        cdef const CBlock *block
+        cdef const Block *block
         cdef unsigned char *at
         cdef bytes out
         if most <= 0:
@@ -263,10 +185,10 @@ cdef class LoadKernel:
             if self._is_due(number, etr, only, leaves):
                 at[0], at[1] = 0, 17
                 at[2], at[3] = <unsigned char>(size >> 8), <unsigned char>size
-                _put32(at + 4, message_id + <uint32_t>count)
+                put_u32(at + 4, message_id + <uint32_t>count)
                 memcpy(at + 8, PyBytes_AS_STRING(head), HEAD)
                 at[11] = 1
-                _put64(at + 12, nonce + <uint64_t>count)
+                put_u64(at + 12, nonce + <uint64_t>count)
                 memset(at + 8 + HEAD, 0, self.mac_size)
                 self._put_record(
                     block,
@@ -279,7 +201,7 @@ cdef class LoadKernel:
                 )
                 memcpy(at + 8 + inner - ids_size, PyBytes_AS_STRING(ids), ids_size)
                 self._sign(at + 8, inner, ids_size)
-                _put32(at + 8 + inner, 0x9FACADE9)
+                put_u32(at + 8 + inner, 0x9FACADE9)
                 self._enter(number, LEAVING if leaves else OFFERED)
                 self.sent[number] = now
                 at += size
@@ -310,7 +232,7 @@ cdef class LoadKernel:
         cdef int64_t most = min(min(limit, last - first), 255)
         cdef int64_t number = first
         cdef int64_t count = 0
-        cdef const CBlock *block
+        cdef const Block *block
         cdef unsigned char *start
         cdef bytes out
         if most <= 0:
@@ -339,7 +261,7 @@ cdef class LoadKernel:
             return b"", number, 0
         memcpy(start, PyBytes_AS_STRING(head), HEAD)
         start[3] = <unsigned char>count
-        _put64(start + 4, nonce)
+        put_u64(start + 4, nonce)
         memset(start + HEAD, 0, self.mac_size)
         memcpy(start + size, PyBytes_AS_STRING(ids), ids_size)
         size += ids_size
@@ -360,7 +282,7 @@ cdef class LoadKernel:
                 (kind != ACK and kind != REJECT)
                 or end - at < OVERHEAD + skipped
                 or end > size
-                or _get32(octets + end - 4) != 0x9FACADE9
+                or get_u32(octets + end - 4) != 0x9FACADE9
             ):
                 break
             number = self._find(octets + at + 8 + skipped, end - 4 - (at + 8 + skipped))
@@ -379,12 +301,12 @@ cdef class LoadKernel:
         """Return the number of an EID in wire form, -1 where it is none of these."""
         cdef int at
         cdef int64_t number
-        cdef const CBlock *block
+        cdef const Block *block
         for at in range(self.block_count):
             block = &self.blocks[at]
             if size != block.head_size + block.octets or memcmp(eid, block.head, block.head_size):
                 continue
-            number = _number(block, eid + block.head_size)
+            number = number_of(block, eid + block.head_size)
             if number >= 0:
                 return number
         return -1
