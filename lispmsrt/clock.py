@@ -43,13 +43,15 @@ class Alarm:
 
     def __init__(self, clock: IReactorTime, ring: Callable[[], object]) -> None:
         self._clock = clock
-        self._ring = ring
+        self._ring: Callable[[], object] | None = ring
         self._call: IDelayedCall | None = None
         self._call_at = 0.0
         self._deadline: float | None = None
 
     def set(self, deadline: float | None) -> None:
         """Ring at ``deadline`` (in the clock's seconds), or not at all."""
+        if self._ring is None:
+            return
         self._deadline = deadline
         if deadline is None:
             if self._call is not None:
@@ -59,6 +61,13 @@ class Alarm:
             if self._call is not None:
                 self._call.cancel()
             self._start(deadline)
+
+    def retire(self) -> None:
+        """Ring never again, and forget who was to be called: an owner that is done is freed then,
+        though it holds its alarm.
+        """
+        self.set(None)
+        self._ring = None
 
     def _start(self, deadline: float) -> None:
         self._call_at = deadline
@@ -73,4 +82,5 @@ class Alarm:
             self._start(self._deadline)
             return
         self._deadline = None
+        assert self._ring is not None
         self._ring()

@@ -24,6 +24,9 @@ _RESERVE = 1 << 32
 order.
 """
 
+_RETRY = 1 << 10
+"""Nonces after which a file that could not be written is tried again."""
+
 _MASK = (1 << 64) - 1
 _MOST = _MASK + _RESERVE
 
@@ -54,14 +57,17 @@ class EtrIdentity:
         self._nonce = first_nonce
         self._keep = keep
         self._reserved = first_nonce
+        self._is_behind = False
+        "whether the file says less than was used"
 
     @classmethod
     def from_config(
         cls, config: EtrConfig, wall_clock_ns: Callable[[], int] = time.time_ns
     ) -> EtrIdentity:
-        """Read the state directory if there is one; make an xTR-ID where there is none yet.
+        """Read the state directory if there is one; make an xTR-ID where there is none yet. What is
+        made is kept from the first :meth:`save` on.
 
-        StateError when the directory can't be used.
+        StateError when the directory can't be read.
         """
         if config.state_dir is None:
             assert config.xtr_id is not None
@@ -70,26 +76,40 @@ class EtrIdentity:
         path = Path(config.state_dir).absolute() / _FILE
         kept_id, kept_nonce = _read(path, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         xtr_id = config.xtr_id or kept_id or secrets.token_bytes(16)
-        identity = cls(
+        return cls(
             xtr_id,
             config.site_id,
             first_nonce=max(wall_clock_ns(), kept_nonce),
             keep=lambda nonce: _write(path, {"xtr-id": xtr_id.hex(), "nonce": nonce}),
         )
-        # A directory that can't be written is found out now, not after the first packet.
-        identity.save()
-        return identity
 
     def next_nonce(self) -> int:
         """Return a nonce greater than all before."""
         self._nonce += 1
         if self._nonce > self._reserved:
-            self._keep(self._nonce + _RESERVE)
-            self._reserved = self._nonce + _RESERVE
+            self._reserve()
         return self._nonce & _MASK
 
+    def _reserve(self) -> None:
+        reserved = self._nonce + _RESERVE
+        try:
+            self._keep(reserved)
+        except StateError as failure:
+            # An ETR that stopped registering for a full disk would be worse off than one whose
+            # order depends on the wall clock, and that only if it crashes now.
+            reserved = self._nonce + _RETRY
+            if not self._is_behind:
+                _log.error(
+                    "{reason}: nonces go on, and after a crash the wall clock decides where",
+                    reason=failure,
+                )
+            self._is_behind = True
+        else:
+            self._is_behind = False
+        self._reserved = reserved
+
     def save(self) -> None:
-        """Give back what was reserved and not used."""
+        """Give back what was reserved and not used; StateError when it can't be written."""
         self._keep(self._nonce)
         self._reserved = self._nonce
 
@@ -135,6 +155,8 @@ def _write(path: Path, state: dict[str, object]) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(".new")
+        # What a crash has left, or somebody has put there to have it followed.
+        partial.unlink(missing_ok=True)
         with open(partial, "w", opener=_open_private) as file:
             json.dump(state, file)
             file.flush()
@@ -146,4 +168,4 @@ def _write(path: Path, state: dict[str, object]) -> None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_CLOEXEC | os.O_EXCL, 0o600)

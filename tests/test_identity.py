@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt import parse_config
@@ -40,7 +40,9 @@ class IdentityTests(SynchronousTestCase):
         self.file = self.directory / "etr-identity.json"
 
     def _start(self, now: int = 10**18) -> EtrIdentity:
-        return EtrIdentity.from_config(_config(self.directory), _at(now))
+        identity = EtrIdentity.from_config(_config(self.directory), _at(now))
+        identity.save()
+        return identity
 
     def test_ids_are_xtr_id_and_site_id(self) -> None:
         """As they stand at the end of a Map-Register."""
@@ -59,6 +61,7 @@ class IdentityTests(SynchronousTestCase):
         """Over the one that was made."""
         self._start()
         identity = EtrIdentity.from_config(_config(self.directory, XTR_ID))
+        identity.save()
         self.assertEqual(identity.ids[:16].hex(), XTR_ID)
         self.assertEqual(self._start().ids[:16].hex(), XTR_ID)
 
@@ -178,7 +181,7 @@ class IdentityTests(SynchronousTestCase):
 
     def test_a_damaged_file_does_not_change_a_configured_xtr_id(self) -> None:
         """There only the nonces begin anew."""
-        EtrIdentity.from_config(_config(self.directory, XTR_ID))
+        self._start()
         self.file.write_text("not JSON")
         identity = EtrIdentity.from_config(_config(self.directory, XTR_ID), _at(10**18))
         self.assertEqual(identity.ids[:16].hex(), XTR_ID)
@@ -202,3 +205,23 @@ class IdentityTests(SynchronousTestCase):
         (self.directory / "etr-identity.new").mkdir(parents=True)
         error = self.assertRaises(StateError, self._start)
         self.assertIn("can't be written: Is a directory", str(error))
+
+    def test_nothing_is_written_before_the_service_starts(self) -> None:
+        """A daemon that was started by root has become somebody else by then."""
+        EtrIdentity.from_config(_config(self.directory))
+        self.assertFalse(self.directory.exists())
+
+    def test_a_disk_that_is_full_while_it_runs_ends_nothing(self) -> None:
+        """It is told once, tried again, and in order again when there is room."""
+        identity = self._start()
+        in_the_way = self.directory / "etr-identity.new"
+        in_the_way.mkdir()
+        with capturedLogs() as events:
+            nonces = [identity.next_nonce() for _ in range(5_000)]
+        self.assertEqual(nonces, sorted(set(nonces)))
+        told = [str(formatEvent(event)) for event in events]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("can't be written: Is a directory: nonces go on", told[0])
+        in_the_way.rmdir()
+        last = [identity.next_nonce() for _ in range(2_000)][-1]
+        self.assertGreater(self._start(1).next_nonce(), last)

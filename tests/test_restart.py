@@ -78,8 +78,14 @@ class RestartTests(SynchronousTestCase):
             self.assertLessEqual(len(came) * _STEP, _SOON, "somebody was left out")
         return came
 
-    def restart(self, pause: float) -> None:
-        """Stop the Map-Server, and start another one after a pause, in seconds."""
+    def restart(self, pause: float, *, takes_leave: bool) -> None:
+        """End the Map-Server, and start another one after a pause, in seconds; ``takes_leave``: it
+        closes its sessions, else they break.
+        """
+        if not takes_leave:
+            for session in self.server.sessions:
+                self.server.reset(session)
+            self.network.run()
         self.server.stopService()
         self.network.run(pause)
         self.assertFalse(any(etr.links[0].session for etr in self.etrs))
@@ -88,8 +94,19 @@ class RestartTests(SynchronousTestCase):
     def test_all_come_back_and_not_all_at_once(self) -> None:
         """However long it was away: the wait before the next try has doubled meanwhile."""
         for pause in (0.5, 20.0, 36.0):
-            self.restart(pause)
+            self.restart(pause, takes_leave=False)
             came = self.until_registered()
             self.assertLess(max(came), _ETRS // 3, (pause, came))
+            self.assertEqual(len(self.server.database), _ETRS * _EIDS)
+            self.network.run(100.0)
+
+    def test_who_takes_leave_is_returned_to_sooner(self) -> None:
+        """Within two seconds where the successor is there at once; yet not all in the same half."""
+        for pause in (0.5, 20.0):
+            self.restart(pause, takes_leave=True)
+            came = self.until_registered()
+            self.assertLess(max(came), 2 * _ETRS // 3, (pause, came))
+            if pause < 1.0:
+                self.assertLessEqual(len(came) * _STEP, 2.0)
             self.assertEqual(len(self.server.database), _ETRS * _EIDS)
             self.network.run(100.0)

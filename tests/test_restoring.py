@@ -11,15 +11,17 @@ from lispmsrt.config import make_sites
 from lispmsrt.mapping.database import EidTable, Lease, Xtr
 from lispmsrt.mapping.lookup import FoundKind
 from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.refusals import not_enterable
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.restored import RestoredLease
 from lispmsrt.mapping.restoring import RecallingLookup, Remembered, RememberedXtr, Restoring
 from lispmsrt.mapping.sites import eid_key
-from lispmsrt.mapping.verdicts import Change
+from lispmsrt.mapping.verdicts import Change, Verdict
 from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.map_register import RegisterFlag
 from lispmsrt.wire.record_walk import walk_records
 from lispmsrt.wire.records import Locator, MappingRecord, encode_record
+from tests.builders import site
 from tests.rim import map_server_text
 
 _MERGE = int(RegisterFlag.MERGE)
@@ -188,3 +190,28 @@ class RestoringTests(SynchronousTestCase):
         found = lookup.find(EidPrefix.from_text("10.1.1.7/32"))
         self.assertEqual((found.kind, str(found.eid)), (FoundKind.MAPPED, "10.1.1.0/24"))
         self.assertEqual(len(recalled), 2)
+
+    def test_what_a_session_is_refused_does_not_come_back_later(self) -> None:
+        """It is asked for, to be ended; but only where a site may have it."""
+        recalled: list[int] = []
+
+        def recall(table: EidTable, key: int) -> None:
+            recalled.append(key)
+            self._restore(Remembered(_xtr(), _record(), 0, 0.0))
+
+        registrar = self.registrar
+        registrar._recall = recall
+        lease = Lease(_xtr().lease.xtr, "TCP", "there", is_live=True)
+        for eid, number in ((_EID, 1), ("10.2.1.0/24", 1)):
+            data = _record(eid)
+            (span,) = walk_records(data, 0, len(data), 1)
+            refusal = not_enterable(
+                registrar.sites, site(), data, span, Verdict.LOCATOR_SET_NOT_ALLOWED
+            )
+            registrar._refuse(lease, span, refusal, _NOW)
+            self.assertEqual(len(recalled), number)
+        self.assertEqual(self.restoring.counters["restored"], 1)
+        self.assertEqual((registrar.count, len(registrar.database)), (0, 0))
+        over_udp = Lease(_xtr().lease.xtr, "UDP", "there", is_live=False)
+        registrar._refuse(over_udp, span, refusal, _NOW)
+        self.assertEqual(len(recalled), 1)

@@ -339,6 +339,34 @@ class RestartTests(StorageGround):
             self.network.run(3)
             self.assertEqual(server.registrar.count, 2)
 
+    def test_merged_and_over_before_all_is_restored(self) -> None:
+        """What is written then has the others' parts too, killed or stopped."""
+        server = self.remembering()
+        now, merge = self.network.seconds(), int(RegisterFlag.MERGE)
+        one, two = (Xtr("campus", bytes((number,)) * 24, b"") for number in (1, 2))
+        for xtr in (one, two):
+            self._register_over_udp(server, xtr, "10.1.1.0/24", now=now, flags=merge)
+        self.network.run(3)
+        self.kill(server)
+        for is_killed in (True, False):
+            server = self.remembering()
+            now = self.network.seconds()
+            self._register_over_udp(server, two, "10.1.1.0/24", now=now, flags=merge)
+            if is_killed:
+                self.memory_of(server)._turn()
+                self.assertEqual(self.memory_of(server).unwritten, 0)
+            self.assertTrue(self.memory_of(server).is_partial)
+            if is_killed:
+                self.kill(server)
+            else:
+                server.stopService()
+                self.network.run(1)
+                self.assertFalse(self.memory_of(server).is_partial)
+                self.services.remove(server)
+        server = self.remembering()
+        self.network.run(1)
+        self.assertEqual(server.registrar.count, 2)
+
     def test_what_ended_before_it_was_restored_stays_so(self) -> None:
         """However it ended: the file is out of date, written or not."""
         server = self.remembering()

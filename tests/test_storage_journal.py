@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import product
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.mapping.database import Database, EidTable, Lease, Registration, Xtr
-from lispmsrt.storage.index import Index
+from lispmsrt.storage.index import Index, Rows
 from lispmsrt.storage.renewal import Renewal
 from lispmsrt.storage.segments import parts_between, read_names, read_sizes, write_segment
 from lispmsrt.storage.unwritten import Unwritten
@@ -78,28 +80,90 @@ class SegmentTests(SynchronousTestCase):
 class IndexTests(SynchronousTestCase):
     """Where the newest row of an EID-prefix is."""
 
-    @given(st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 1)))), st.integers(1, 9))
-    def test_the_newest_row_counts(self, segments: list[list[tuple[int, int]]], asked: int) -> None:
+    @given(
+        st.sampled_from((Afi.IPV4, Afi.IPV6, Afi.NAME)),
+        st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 1)))),
+        st.integers(1, 9),
+        st.booleans(),
+    )
+    def test_the_newest_row_counts(
+        self, afi: Afi, segments: list[list[tuple[int, int]]], asked: int, is_pure: bool
+    ) -> None:
         """And it is found once, by whoever asks first."""
-        index = Index()
+        index = _index(is_pure)
         newest: dict[int, tuple[int, int]] = {}
         for number, rows in enumerate(segments):
-            keys, sizes = [key for key, _ in rows], [size for _, size in rows]
-            index.add(number, 1, keys, sizes)
+            index.add(number, afi, *_columns(afi, rows))
             for at, (key, size) in enumerate(rows):
                 newest[key] = number, at
                 if not size:
                     del newest[key]
-        found = index.take(1, asked)
+        found = index.take(afi, asked)
         expected = newest.pop(asked, None)
         self.assertEqual(found and (found[0].number, found[1]), expected)
-        self.assertIsNone(index.take(1, asked))
+        self.assertIsNone(index.take(afi, asked))
+        self.assertIsNone(index.take(7 << 16 | afi, asked))
         rest: dict[int, tuple[int, int]] = {}
         for place in index.places:
             keys = [key for key, _ in segments[place.number]]
-            rest |= {key: (place.number, at) for key, at in index.take_all(place, 1, keys)}
+            rest |= {key: (place.number, at) for key, at in index.take_all(place, afi, keys)}
         self.assertEqual(rest, newest)
         self.assertEqual(len(index), 0)
+
+    def test_of_many(self) -> None:
+        """As the table grows, and names are outdated, gone and back."""
+        random = Random(5)
+        kinds = ((Afi.IPV4, 32), (Afi.MAC, 48), (Afi.IPV6, 128))
+        for (afi, length), is_pure in product(kinds, (False, True)):
+            index = _index(is_pure)
+            newest: dict[int, tuple[int, int]] = {}
+            segments: list[list[int]] = []
+            # Half of them differ in the first bits only, half in the last.
+            networks = [1 << length | n << random.choice((0, length - 12)) for n in range(4096)]
+            for number in range(40):
+                rows = [(random.choice(networks), random.randrange(4)) for _ in range(500)]
+                index.add(number, afi, *_columns(afi, rows))
+                segments.append([key for key, _size in rows])
+                for at, (key, size) in enumerate(rows):
+                    newest[key] = number, at
+                    if not size:
+                        del newest[key]
+            self.assertEqual(len(index), len(newest))
+            for place in index.places[::2]:
+                found = index.take_all(place, afi, segments[place.number])
+                here = {key: at for key, (number, at) in newest.items() if number == place.number}
+                self.assertEqual(dict(found), here)
+                for key in here:
+                    del newest[key]
+            for key in networks:
+                found = index.take(afi, key)
+                self.assertEqual(found and (found[0].number, found[1]), newest.get(key))
+                newest.pop(key, None)
+
+    def test_columns_that_do_not_fit_each_other(self) -> None:
+        """An error, and nothing has changed."""
+        for afi, is_pure in product((Afi.IPV4, Afi.IPV6, Afi.NAME), (False, True)):
+            index = _index(is_pure)
+            count, names, sizes = _columns(afi, [(5, 1), (6, 1)])
+            index.add(1, afi, count, names, sizes)
+            for wrong in ((3, names, sizes), (1, names[:7], sizes), (count, names, sizes[1:])):
+                self.assertRaises(struct.error, index.add, 2, afi, *wrong)
+            self.assertEqual([place.number for place in index.places], [1])
+            self.assertEqual(index.take(afi, 6), (index.places[0], 1))
+            self.assertEqual(len(index), 1)
+
+
+def _index(is_pure: bool) -> Index:
+    """Return one that makes its tables compiled, if that is possible and it is not to be pure."""
+    return Index(Rows) if is_pure else Index()
+
+
+def _columns(afi: Afi, rows: Sequence[tuple[int, int]]) -> tuple[int, bytes, bytes]:
+    """Return how many rows there are, their names and their sizes as a segment has them."""
+    table = EidTable(0, afi)
+    segment = write_segment(table, [key for key, _ in rows], lambda lease: 1, 0.0)
+    sizes = struct.pack(f"!{len(rows)}I", *[size for _, size in rows])
+    return len(rows), segment.names, sizes
 
 
 class RenewalTests(SynchronousTestCase):

@@ -19,8 +19,9 @@ from lispmsrt.control.nonces import NonceMemory
 from lispmsrt.mapping.database import Xtr
 from lispmsrt.mapping.merging import parts_of
 from lispmsrt.mapping.registrar import Registrar
+from lispmsrt.storage.file import StateFile
 from lispmsrt.storage.memory import Memory
-from lispmsrt.storage.seconds import Moment
+from lispmsrt.storage.seconds import Moment, ReadsMoment
 from lispmsrt.storage.writing import InTurn
 from lispmsrt.wire.addresses import Address, EidPrefix
 from lispmsrt.wire.map_register import RegisterFlag
@@ -28,7 +29,10 @@ from lispmsrt.wire.record_walk import walk_records
 from lispmsrt.wire.records import Locator, MappingRecord, encode_record
 from tests.rim import map_server_text, site_text
 
-__all__: list[str] = []
+__all__ = ["TIMEOUT", "Known", "Node"]
+
+TIMEOUT = 1e6
+"""Seconds that a registration lasts: no test is so slow that one ends."""
 
 _EIDS = (
     "10.1.0.0/16",
@@ -44,26 +48,27 @@ _MERGE = int(RegisterFlag.MERGE)
 Known = dict[tuple[int, int, int], list[tuple[bytes, bytes, int]]]
 
 
-class _Node:
+class Node:
     """A registrar with its memory."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, moment: ReadsMoment | None = None) -> None:
         self.clock = clock
         config = parse_config(map_server_text(_SITE))
         self.memory: Memory | None = None
         self.registrar = Registrar(
             make_sites(config.site),
             on_changes=lambda changes: self.remembering.changed(changes),
+            timeout=TIMEOUT,
             recall=lambda table, key: self.remembering.recall(table, key),
         )
         self.memory = Memory(
             path,
             self.registrar,
             NonceMemory(),
-            timeout=180.0,
+            timeout=TIMEOUT,
             clock=clock,
             writer=InTurn,
-            moment=lambda: Moment(2e9 + clock.seconds(), clock.seconds(), "boot"),
+            moment=moment or (lambda: Moment(2e9 + clock.seconds(), clock.seconds(), "boot")),
             cpu_seconds=lambda: 0.0,
         )
         self.memory.start()
@@ -72,6 +77,13 @@ class _Node:
     def remembering(self) -> Memory:
         assert self.memory is not None
         return self.memory
+
+    @property
+    def file(self) -> StateFile:
+        """What it writes to."""
+        saving = self.remembering._saving
+        assert saving is not None
+        return saving.file
 
     def change(self, eid: str, number: int, rloc: int, flags: int) -> None:
         """Have an xTR register or, without an RLOC, withdraw over UDP."""
@@ -100,9 +112,7 @@ class _Node:
 
     def kill(self) -> None:
         """Leave the file as it is."""
-        saving = self.remembering._saving
-        assert saving is not None
-        saving.file.close()
+        self.file.close()
         self.remembering._alarm.set(None)
         self.memory = None
 
@@ -110,7 +120,9 @@ class _Node:
 _CHANGES = st.tuples(
     st.sampled_from(_EIDS), st.integers(1, 3), st.integers(0, 4), st.sampled_from((0, _MERGE))
 )
-_STEPS = st.lists(st.one_of(_CHANGES, st.sampled_from(("write", "kill"))), max_size=30)
+_STEPS = st.lists(
+    st.one_of(_CHANGES, st.sampled_from(("write", "kill", "kill twice"))), max_size=30
+)
 
 
 class StorageModelTests(SynchronousTestCase):
@@ -123,15 +135,20 @@ class StorageModelTests(SynchronousTestCase):
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "private", "state")
             clock = Clock()
-            node = _Node(path, clock)
+            node = Node(path, clock)
             written: Known = {}
             for step in steps:
                 if step == "write":
                     clock.pump([0.1] * 12)
                     written = node.known()
-                elif step == "kill":
+                elif step in ("kill", "kill twice"):
                     node.kill()
-                    node = _Node(path, clock)
+                    node = Node(path, clock)
+                    if step == "kill twice":
+                        # Before all is restored.
+                        clock.advance(0.01)
+                        node.kill()
+                        node = Node(path, clock)
                     clock.pump([0.01] * 8)
                     self.assertEqual(node.known(), written)
                 else:

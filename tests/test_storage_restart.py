@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ _EIDS = [f"10.1.{number}.0/24" for number in range(100)]
 class KilledTests(TestCase):
     """``kill -9`` while an ETR has registered, and SIGTERM."""
 
-    timeout = 60
+    timeout = 600
 
     def setUp(self) -> None:
         """Ports and a place for the state."""
@@ -85,6 +87,11 @@ class KilledTests(TestCase):
 
         return await deferToThread(get)
 
+    async def _until_written(self) -> None:
+        with closing(sqlite3.connect(self.state)) as file:
+            while file.execute("SELECT total(count) FROM segment").fetchone() < (len(_EIDS),):
+                await deferLater(reactor, 0.1, lambda: None)
+
     async def _until_confirmed(self) -> None:
         while await self._restored():
             await deferLater(reactor, 0.1, lambda: None)
@@ -95,7 +102,7 @@ class KilledTests(TestCase):
         await child.says(_STARTED)
         etr = self._etr()
         await gatherResults([etr.register(mapping(eid, "127.0.0.2")) for eid in _EIDS])
-        await deferLater(reactor, 1.0, lambda: None)
+        await self._until_written()
         # The ETR must not come back before we have looked.
         await etr.stopService()
         child.signal("KILL")

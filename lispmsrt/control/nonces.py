@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from lispmsrt.compiled import twin
 
 __all__ = ["History", "NonceCheck", "NonceMemory", "SiteMemory"]
+
+NEXT = 1 << 40
+"""How far the next nonce of an xTR that counts up may be from its last, for whoever guesses not to
+be taken for it: 18 minutes of an xTR that counts nanoseconds. It is no rule, see
+:mod:`lispmsrt.control.unproven`.
+"""
 
 REMEMBERED = 4096
 """Nonces remembered of an xTR that draws them at random."""
@@ -71,6 +77,10 @@ if not TYPE_CHECKING and _compiled is not None:
     History = _compiled.History
 
 
+Recalls = Callable[[Hashable], None]
+"""Brings back what was seen of an xTR with a key, if anything was."""
+
+
 class SiteMemory:
     """What has been seen of one site. Its key holders can make only their own be forgotten."""
 
@@ -92,6 +102,13 @@ class NonceMemory:
         self.counters: Counter[str] = Counter()
         self.check = check
         self._sites: dict[str, SiteMemory] = {}
+        self._recall: Recalls | None = None
+
+    def recall_by(self, recall: Recalls | None) -> None:
+        """Have brought back what was seen of an xTR before the process began, where that was not
+        done yet: whoever is not known is asked for. None: all of it is here.
+        """
+        self._recall = recall
 
     def is_fresh(self, site: str, who: Hashable, nonce: int) -> bool:
         """Whether this is not a repeat; it is one from now on. ``who`` is one xTR with one key."""
@@ -120,6 +137,18 @@ class NonceMemory:
             self._forget(memory)
         return True
 
+    def knows(self, site: str, who: Hashable, nonce: int) -> bool | None:
+        """Whether this may well be the nonce of a new message: of who counts up, one of the next.
+        None where nothing was seen of this xTR with this key. Nothing changes.
+        """
+        memory = self._sites.get(site)
+        history = memory.histories.get(who) if memory is not None else None
+        if history is None:
+            return None
+        if self.check is NonceCheck.STRICT or history.increases >= INCREASES:
+            return history.highest < nonce <= history.highest + NEXT
+        return nonce not in history.seen
+
     @property
     def sites(self) -> Mapping[str, SiteMemory]:
         """What has been seen of every site."""
@@ -134,6 +163,13 @@ class NonceMemory:
 
     def _history(self, memory: SiteMemory, who: Hashable) -> History:
         history = memory.histories.get(who)
+        if history is None and self._recall is not None:
+            self._recall(who)
+            history = memory.histories.get(who)
+            if history is not None:
+                memory.histories.move_to_end(who)
+                memory.latest = history
+                self._forget(memory)
         if history is None:
             history = memory.latest = memory.histories[who] = History()
             self._forget(memory)

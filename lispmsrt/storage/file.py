@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,6 +103,10 @@ class StateFile:
         """Return rows. Raises sqlite3.Error."""
         return self._reader.execute(sql, values).fetchall()
 
+    def rows(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[object, ...]]:
+        """Yield rows, for as long as nothing else is read. Raises sqlite3.Error."""
+        yield from self._reader.execute(sql, values)
+
     def write(self, statements: Iterable[Statement]) -> None:
         """Execute all or nothing. Raises sqlite3.Error."""
         writer = self._writer
@@ -111,11 +115,10 @@ class StateFile:
             for sql, values in statements:
                 writer.executemany(sql, values)
             writer.execute("COMMIT")
-        except sqlite3.Error:
+        finally:
             if writer.in_transaction:
                 with suppress(sqlite3.Error):
                     writer.execute("ROLLBACK")
-            raise
 
     def sync(self) -> None:
         """Have what was written survive a power cut, too. Raises sqlite3.Error."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from types import UnionType
 
+from lispmsrt.control.nonces import NonceMemory
 from lispmsrt.mapping.database import EidTable, Xtr
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.restored import RestoredLease
 from lispmsrt.mapping.restoring import Remembered, RememberedXtr, Restoring
 from lispmsrt.mapping.sites import Site, Sites
+from lispmsrt.storage.earlier_nonces import EarlierNonces
 from lispmsrt.storage.file import StateFile
 from lispmsrt.storage.index import Index, Place
+from lispmsrt.storage.nonces import Who
 from lispmsrt.storage.saving import Saving
 from lispmsrt.storage.seconds import Seconds
 from lispmsrt.storage.segments import Part, Segment, parts_between, read_names, read_sizes
+from lispmsrt.storage.unwritten import Name
 from lispmsrt.storage.xtrs import XtrRow
 from lispmsrt.wire.afi import Afi
 from lispmsrt.wire.map_register import RegisterFlag
@@ -45,6 +49,7 @@ class Loading:
         registrar: Registrar,
         saving: Saving,
         seconds: Seconds,
+        nonces: NonceMemory,
     ) -> None:
         """Read which EID-prefixes there are. Raises sqlite3.Error."""
         self._file = file
@@ -57,21 +62,29 @@ class Loading:
         self._checked = 0
         self._sites_of: Sites | None = None
         self._sites: dict[str, Site] = {}
+        self._has_nonces = True
+        "whether some are left to be restored"
+        self._nonces = EarlierNonces(file, nonces, saving.nonces)
+        self._note_damage(self._nonces.restore_origins())
         self._index = Index()
         self._next = 0
         "segment that is restored next"
-        for row in file.read("SELECT number, family, count, names, sizes FROM segment ORDER BY 1"):
+        for row in file.rows("SELECT number, family, count, names, sizes FROM segment ORDER BY 1"):
             self._read_names(row)
 
     def load(self, now: float) -> bool:
-        """Restore a segment; tell whether there is more. Raises sqlite3.Error."""
+        """Restore some nonces, or a segment when all of these are there; tell whether there is
+        more. Raises sqlite3.Error.
+        """
+        if self._restore_nonces():
+            return True
         if self._next == len(self._index.places):
             return self._forget_numbers()
         place = self._index.places[self._next]
         self._next += 1
         segment = self._read_segment(place)
         if segment is None:
-            self._restoring.counters["not restored, damaged"] += 1
+            self._note_damage(1)
         else:
             keys = read_names(segment.family & 0xFFFF, segment.rows, segment.names)
             self._restore(segment, self._index.take_all(place, segment.family, keys), now)
@@ -90,6 +103,36 @@ class Loading:
                 if segment is not None:
                     self._restore(segment, [(one, found[1])], now)
 
+    def settle(self, names: Iterable[Name], now: float) -> None:
+        """Let nothing that the file says of EID-prefixes be restored any more, for it is about to
+        be out of date; but what others merged there is restored now. Raises sqlite3.Error.
+        """
+        for table, key in names:
+            found = self._index.take(table.instance_id << 16 | table.afi, key)
+            standing = table.entries.get(key) if found is not None else None
+            if found is None or standing is None or not standing.flags & _MERGE:
+                continue
+            segment = self._read_segment(found[0])
+            if segment is not None:
+                self._restore(segment, [(key, found[1])], now)
+
+    def recall_nonces(self, who: Who) -> None:
+        """Restore what was seen of an xTR with a key. Raises sqlite3.Error."""
+        if self._has_nonces:
+            self._note_damage(self._nonces.recall(who))
+
+    def _restore_nonces(self) -> bool:
+        """Restore some; tell whether there were any."""
+        if not self._has_nonces:
+            return False
+        self._has_nonces, unreadable = self._nonces.restore_some()
+        self._note_damage(unreadable)
+        return True
+
+    def _note_damage(self, number: int) -> None:
+        if number:
+            self._restoring.counters["not restored, damaged"] += number
+
     # Segments
 
     def _read_names(self, row: Row) -> None:
@@ -101,16 +144,15 @@ class Loading:
             and isinstance(names, bytes)
             and isinstance(sizes, bytes)
         ):
-            self._restoring.counters["not restored, damaged"] += 1
+            self._note_damage(1)
             return
         self._saving.renewal.found(number, count)
         try:
             if not 0 <= family < _MOST_FAMILY or family & 0xFFFF not in _FAMILIES:
                 raise struct.error
-            keys = read_names(family & 0xFFFF, count, names)
-            self._index.add(number, family, keys, read_sizes(count, sizes))
+            self._index.add(number, family, count, names, sizes)
         except struct.error:
-            self._restoring.counters["not restored, damaged"] += 1
+            self._note_damage(1)
 
     def _read_segment(self, place: Place) -> Segment | None:
         """Return a segment; None where it is damaged."""
@@ -136,7 +178,7 @@ class Loading:
         single: list[tuple[int, Remembered]] = []
         for key, parts in found:
             if parts is None:
-                self._restoring.counters["not restored, damaged"] += 1
+                self._note_damage(1)
             elif self._saving.unwritten.has((table, key)):
                 # It has changed since the start, and what the file says is out of date; but what
                 # others merged there is still theirs.
@@ -157,8 +199,7 @@ class Loading:
             for part in parts
             if (xtr := self._xtrs.get(part.xtr)) is not None
         ]
-        if len(remembered) < len(parts):
-            self._restoring.counters["not restored, damaged"] += len(parts) - len(remembered)
+        self._note_damage(len(parts) - len(remembered))
         is_all = len(remembered) == len(parts)
         self._restore_remembered(table, key, remembered, now, is_all=is_all)
 

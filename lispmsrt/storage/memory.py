@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from lispmsrt.clock import Alarm
 from lispmsrt.control.nonces import NonceMemory
@@ -157,10 +158,11 @@ class Memory:
         moment = self._moment()
         seconds = Seconds(now, moment, _last_moment(file))
         saving = Saving(file, self._registrar, self._nonces, self._timeout, seconds)
-        unreadable = saving.begin(now, moment)
-        if unreadable:
-            self._counters["not restored, damaged"] += unreadable
-        self._loading = Loading(file, self.restoring, self._registrar, saving, seconds)
+        saving.begin(now, moment)
+        self._loading = Loading(
+            file, self.restoring, self._registrar, saving, seconds, self._nonces
+        )
+        self._nonces.recall_by(self._recall_nonces)
         self._saving, self._hears = saving, saving.unwritten
         self._thread = self._writer()
 
@@ -173,7 +175,7 @@ class Memory:
         if saving is None or self._stopped is not None:
             return self._stopped or succeed(None)
         self._stopped = Deferred()
-        self._loading = self._hears = None
+        self._hears = None
         saving.end(self._clock.seconds())
         if not saving.is_writing:
             self._write_rest()
@@ -186,6 +188,7 @@ class Memory:
             self._write(_PORTION)
             return
         self._saving = None
+        self._loaded()
         self._thread.end()
         saving.file.close()
         self._stopped.callback(None)
@@ -201,13 +204,22 @@ class Memory:
 
     def recall(self, table: EidTable, key: int) -> None:
         """Restore at once whatever covers a prefix, if that was not done yet."""
+        self._read(lambda loading: loading.recall(table, key, self._clock.seconds()))
+
+    def _recall_nonces(self, who: Hashable) -> None:
+        self._read(lambda loading: loading.recall_nonces(who))  # type: ignore[arg-type]
+
+    def _read(self, restore: Callable[[Loading], bool | None]) -> bool | None:
+        """Have something restored, while not all is."""
         if self._loading is None:
-            return
+            return None
+        # What comes from the file is no news to it.
         hears, self._hears = self._hears, None
         try:
-            self._loading.recall(table, key, self._clock.seconds())
+            return restore(self._loading)
         except sqlite3.Error as failure:
             self._end_loading(failure)
+            return None
         finally:
             self._hears = hears
 
@@ -236,47 +248,45 @@ class Memory:
         if not saving.is_writing and now >= self._retry_at:
             saving.look(now, is_partial=self.is_partial)
             if saving.is_due(now):
-                self._write(_PORTION_WHEN_BUSY if is_busy else _PORTION)
+                self._write(_PORTION_WHEN_BUSY if is_busy or self.is_partial else _PORTION)
         if self._loading is not None:
             self._set_alarm(0.0)
         else:
             self._set_alarm(_AT_WORK if len(saving.unwritten) else _AT_REST)
 
     def _load(self, now: float) -> None:
-        assert self._loading is not None
-        # What comes from the file is no news to it.
-        hears, self._hears = self._hears, None
-        try:
-            is_more = self._loading.load(now)
-        except sqlite3.Error as failure:
-            self._end_loading(failure)
+        is_more = self._read(lambda loading: loading.load(now))
+        if is_more or self._loading is None:
             return
-        finally:
-            self._hears = hears
-        if not is_more:
-            self._loading = None
-            counters = self.counters
-            if counters["restored"]:
-                self._log.info(
-                    "restored {number} registrations from {path}",
-                    number=counters["restored"],
-                    path=str(self.path),
-                )
+        self._loaded()
+        counters = self.counters
+        if counters["restored"]:
+            self._log.info(
+                "restored {number} registrations from {path}",
+                number=counters["restored"],
+                path=str(self.path),
+            )
+
+    def _loaded(self) -> None:
+        self._loading = None
+        self._nonces.recall_by(None)
 
     def _end_loading(self, failure: sqlite3.Error) -> None:
         """Go on with what could be read."""
-        self._loading = None
+        self._loaded()
         self._counters["reads failed"] += 1
         self._log.error(
             "not all of {path} could be restored: {reason}", path=str(self.path), reason=failure
         )
 
     def _write(self, most: int) -> None:
-        assert self._saving is not None
-        job = self._saving.job(most, self._clock.seconds(), self._moment())
-        self._thread.do(job, self._written)
+        saving, now = self._saving, self._clock.seconds()
+        assert saving is not None
+        names = saving.take(most)
+        self._read(lambda loading: loading.settle(names, now))
+        self._thread.do(saving.job(names, now, self._moment()), self._written)
 
-    def _written(self, failure: sqlite3.Error | None) -> None:
+    def _written(self, failure: Failure | None) -> None:
         assert self._saving is not None
         self._saving.done(failure is None)
         if failure is None:
@@ -290,16 +300,18 @@ class Memory:
             # Not from inside of it: where there is no thread, this is the turn that wrote.
             self._clock.callLater(0.0, self._write_rest)
 
-    def _failed(self, failure: sqlite3.Error) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._counters["writes failed"] += 1
         self._retry_at = self._clock.seconds() + _RETRY
-        if not self.problem:
+        if not self.problem and failure.check(sqlite3.Error) is None:
+            self._log.failure("while {path} was written", failure, path=str(self.path))
+        elif not self.problem:
             self._log.error(
                 "{path} can't be written, what changes now will not outlive this process: {reason}",
                 path=str(self.path),
-                reason=failure,
+                reason=failure.value,
             )
-        self.problem = str(failure)
+        self.problem = failure.getErrorMessage()
 
 
 def _last_moment(file: StateFile) -> tuple[float, Moment] | None:

@@ -1,5 +1,5 @@
-"""Nonces in the file: a Map-Register that was caught is no good after a restart either
-(:mod:`lispmsrt.control.nonces`).
+"""Nonces into the file: a Map-Register that was caught is no good after a restart either
+(:mod:`lispmsrt.control.nonces`; :mod:`lispmsrt.storage.earlier_nonces` gives them back).
 
 Nobody tells what has changed, for that would cost something with every Map-Register. Who was heard
 of last stands last in memory: there it is looked for.
@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from struct import Struct, pack, unpack_from
+from struct import Struct, pack
 
 from lispmsrt.control.nonces import (
-    MAX_NONCES,
-    MAX_ORIGINS,
-    MAX_XTRS,
-    REMEMBERED,
     History,
     NonceMemory,
     SiteMemory,
 )
 from lispmsrt.mapping.database import Xtr
-from lispmsrt.storage.file import StateFile, Statement
+from lispmsrt.storage.file import Statement
 
-__all__ = ["Nonces"]
+__all__ = ["HEAD", "Nonces", "Who", "columns"]
 
-_HEAD = Struct("!QI")  # highest nonce, increases in a row
+HEAD = Struct("!QI")  # highest nonce, increases in a row
+"""Of a row: in front of nonces of 8 octets each."""
+
 _PIECES = 32
 """Rows of one xTR, or site, until they are made one again."""
 
@@ -37,7 +35,8 @@ _AT_ONCE = 2000
 stand.
 """
 
-_Who = tuple[Xtr, bytes]
+Who = tuple[Xtr, bytes]
+"""An xTR, and the fingerprint of a key."""
 
 
 class _Saved:
@@ -52,15 +51,15 @@ class _Saved:
 
 
 class Nonces:
-    """Keep nonces, and give them back."""
+    """Knows what of the nonces the file has, and makes rows of the rest."""
 
     def __init__(self, memory: NonceMemory) -> None:
         self._memory = memory
-        self._saved: dict[_Who, _Saved] = {}
+        self._saved: dict[Who, _Saved] = {}
         self._origins: dict[str, tuple[int, bytes]] = {}
         "site to the serial number of its newest row, and the newest MAC there"
         self._forgotten = 0
-        self._turn: Iterator[tuple[_Who, History]] = iter(())
+        self._turn: Iterator[tuple[Who, History]] = iter(())
 
     # Into the file
 
@@ -91,7 +90,7 @@ class Nonces:
         self._origins = {}
         self._turn = iter(self._everybody())
 
-    def _everybody(self) -> list[tuple[_Who, History]]:
+    def _everybody(self) -> list[tuple[Who, History]]:
         return [
             (who, history)  # type: ignore[misc]
             for memory in self._memory.sites.values()
@@ -115,7 +114,7 @@ class Nonces:
 
     def _take(
         self,
-        who: _Who,
+        who: Who,
         history: History,
         rows: list[tuple[object, ...]],
         gone: list[tuple[object, ...]],
@@ -129,7 +128,7 @@ class Nonces:
             return False
         if history.highest < 0:
             return False
-        name = _columns(who)
+        name = columns(who)
         if saved is None or not seen or saved.serial + 1 >= _PIECES:
             # One row in the place of all.
             gone.append(name)
@@ -142,7 +141,7 @@ class Nonces:
         nonces.reverse()
         saved.serial += 1
         saved.newest, saved.state = newest, state
-        head = _HEAD.pack(history.highest, min(history.increases, 0xFFFFFFFF))
+        head = HEAD.pack(history.highest, min(history.increases, 0xFFFFFFFF))
         rows.append((*name, saved.serial, head + pack(f"!{len(nonces)}Q", *nonces)))
         return True
 
@@ -157,7 +156,7 @@ class Nonces:
         ]
         for who in forgotten:
             del self._saved[who]
-        return [_columns(who) for who in forgotten]
+        return [columns(who) for who in forgotten]
 
     def _take_origins(self) -> list[Statement]:
         rows: list[tuple[object, ...]] = []
@@ -185,65 +184,21 @@ class Nonces:
 
     # Out of the file
 
-    def restore(self, file: StateFile) -> int:
-        """Remember what the file has; return how many of its rows can't be read. Raises
-        sqlite3.Error.
-        """
-        unreadable = 0
-        for site, ids, address, key, serial, data in file.read(
-            "SELECT * FROM nonce ORDER BY site, ids, address, key, serial"
-        ):
-            name = (site, ids, address, key)
-            if not (_are_columns(name) and isinstance(data, bytes) and isinstance(serial, int)):
-                unreadable += 1
-                continue
-            unreadable += not self._restore((Xtr(*name[:3]), name[3]), serial, data)  # type: ignore[arg-type]
-        for site, _serial, data in file.read("SELECT * FROM origin ORDER BY site, serial"):
-            if isinstance(site, str) and isinstance(data, bytes):
-                unreadable += not self._restore_origins(site, data)
-        return unreadable
-
-    def _restore(self, who: _Who, serial: int, data: bytes) -> bool:
-        if len(data) < _HEAD.size or (len(data) - _HEAD.size) % 8:
-            return False
-        memory = self._memory.memory(who[0].site)
-        if who not in memory.histories and len(memory.histories) >= MAX_XTRS:
-            return True
-        history = memory.histories.setdefault(who, History())
-        memory.latest = None
-        history.highest, history.increases = _HEAD.unpack_from(data)
-        memory.nonces -= len(history.seen)
-        for nonce in unpack_from(f"!{(len(data) - _HEAD.size) // 8}Q", data, _HEAD.size):
-            history.seen[nonce] = None
-        while len(history.seen) > min(REMEMBERED, max(0, MAX_NONCES - memory.nonces)):
-            history.seen.popitem(last=False)
-        memory.nonces += len(history.seen)
+    def found(self, who: Who, history: History, serial: int) -> None:
+        """The file has what was seen of an xTR, in rows up to this serial number."""
         saved = self._saved.setdefault(who, _Saved())
         saved.serial = serial
         saved.newest = next(reversed(history.seen), None)
         newest = -1 if saved.newest is None else saved.newest
         saved.state = (history.highest, history.increases, newest)
-        return True
 
-    def _restore_origins(self, site: str, data: bytes) -> bool:
-        origins = self._memory.memory(site).origins
-        at = 0
-        while at + 2 <= len(data):
-            mac_size, size = data[at : at + 2]
-            after = at + 2 + mac_size
-            if after + size > len(data) or not mac_size:
-                return False
-            origins[data[at + 2 : after]] = data[after : after + size]
-            at = after + size
-        while len(origins) > MAX_ORIGINS:
-            origins.popitem(last=False)
-        return at == len(data)
+    def found_too_many(self, who: Who) -> None:
+        """The file has what was seen of an xTR that nobody remembers."""
+        # Whatever is written of it next takes the place of all rows.
+        self._saved.setdefault(who, _Saved()).serial = _PIECES
 
 
-def _columns(who: _Who) -> tuple[object, ...]:
+def columns(who: Who) -> tuple[object, ...]:
+    """Return what a row begins with."""
     xtr, key = who
     return xtr.site, xtr.ids, xtr.address, key
-
-
-def _are_columns(name: tuple[object, ...]) -> bool:
-    return isinstance(name[0], str) and all(isinstance(one, bytes) for one in name[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lispmsrt.control.nonces import NonceMemory
 from lispmsrt.mapping.database import EidTable, Lease
@@ -12,7 +12,7 @@ from lispmsrt.storage.nonces import Nonces
 from lispmsrt.storage.renewal import Renewal
 from lispmsrt.storage.seconds import Moment, Seconds
 from lispmsrt.storage.segments import Segment, write_segment
-from lispmsrt.storage.unwritten import Unwritten
+from lispmsrt.storage.unwritten import Name, Unwritten
 from lispmsrt.storage.xtrs import XtrRow, Xtrs
 
 __all__ = ["Saving"]
@@ -54,18 +54,15 @@ class Saving:
         "of an xTR that the file has not"
         self.xtrs = Xtrs(registrar.leases, timeout, self.first_number)
         self.renewal = Renewal(registrar.database, self.unwritten)
-        self._nonces = Nonces(nonces)
+        self.nonces = Nonces(nonces)
         self._offset = seconds.offset
         self._taken: tuple[list[XtrRow], list[int]] = ([], [])
         self._statements: list[Statement] = []
         self._written_at = self._synced_at = self._looked_at = float("-inf")
         self._is_unsynced = False
 
-    def begin(self, now: float, moment: Moment) -> int:
-        """Give nonces back, and begin to forget whoever had a session: it is lost now. Return how
-        many rows can't be read. Raises sqlite3.Error.
-        """
-        unreadable = self._nonces.restore(self.file)
+    def begin(self, now: float, moment: Moment) -> None:
+        """Begin to forget whoever had a session: it is lost now. Raises sqlite3.Error."""
         stamp = now + self._offset
         self.file.write(
             [
@@ -73,12 +70,11 @@ class Saving:
                 (_PUT_MOMENT, [(stamp, *moment)]),
             ]
         )
-        return unreadable
 
     def end(self, now: float) -> None:
         """The process is about to end: sessions that it ends itself count as live."""
         self.xtrs.look_at_all(now, self._offset)
-        self._statements = self._nonces.take()
+        self._statements = self.nonces.take()
 
     @property
     def has_more(self) -> bool:
@@ -98,7 +94,7 @@ class Saving:
             return
         self._looked_at = now
         self.xtrs.look(now, self._offset, is_partial=is_partial)
-        self._statements += self._nonces.take()
+        self._statements += self.nonces.take()
         if not is_partial:
             self.renewal.look()
 
@@ -106,13 +102,17 @@ class Saving:
         """Whether to write something now."""
         return self.has_more or now - self._written_at >= _SIGN_OF_LIFE
 
-    def job(self, most: int, now: float, moment: Moment) -> Callable[[], None]:
+    def take(self, most: int) -> Iterable[Name]:
+        """Return what is to be written next, about so many EID-prefixes: for :meth:`job`."""
+        return self.unwritten.take(most)
+
+    def job(self, names: Iterable[Name], now: float, moment: Moment) -> Callable[[], None]:
         """Return what writes a portion. :meth:`done` must hear of it before the next."""
         self.is_writing = True
         self._written_at = now
         self._is_unsynced = self._is_unsynced or self.has_more
         offset, file = self._offset, self.file
-        segments = self._segments(most, now)
+        segments = self._segments(names, now)
         # Behind the segments, for these name new ones; before them in the file: these need them.
         self._taken = self.xtrs.take()
         changed, unused = self._taken
@@ -148,16 +148,16 @@ class Saving:
         # It may have been what makes others unnecessary.
         self.renewal.begin_again()
         self.xtrs.put_back(*self._taken)
-        self._nonces.failed()
+        self.nonces.failed()
 
-    def _segments(self, most: int, now: float) -> list[Segment]:
+    def _segments(self, portion: Iterable[Name], now: float) -> list[Segment]:
         offset, number = self._offset, self.xtrs.number
 
         def number_of(lease: Lease) -> int:
             return number(lease, now, offset)
 
         names: dict[EidTable, list[int]] = {}
-        for table, key in self.unwritten.take(most):
+        for table, key in portion:
             keys = names.get(table)
             if keys is None:
                 keys = names[table] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Moment", "Seconds", "this_moment"]
+__all__ = ["Moment", "ReadsMoment", "Seconds", "this_moment"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -17,7 +17,15 @@ from lispmsrt.mapping.database import EidTable, Lease, Registration
 from lispmsrt.mapping.merging import parts_of
 from lispmsrt.wire.afi import Afi
 
-__all__ = ["Part", "Segment", "parts_between", "read_names", "read_sizes", "write_segment"]
+__all__ = [
+    "Part",
+    "Segment",
+    "name_octets",
+    "parts_between",
+    "read_names",
+    "read_sizes",
+    "write_segment",
+]
 
 _PART = struct.Struct("!IIdH")  # xTR's number, flags, since when, octets of the record
 _PART_OCTETS = _PART.size
@@ -94,6 +102,11 @@ def write_segment(
 def read_sizes(count: int, sizes: bytes) -> tuple[int, ...]:
     """Return octets of parts. Raises struct.error."""
     return struct.unpack(f"!{count}I", sizes)
+
+
+def name_octets(afi: int) -> int | None:
+    """Return how many octets each prefix key of a family has; None where they differ."""
+    return _OCTETS.get(afi)
 
 
 def read_names(afi: int, count: int, names: bytes) -> Sequence[int]:

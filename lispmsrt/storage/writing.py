@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import execute
 from twisted.internet.interfaces import IReactorThreads
+from twisted.python.failure import Failure
 
 __all__ = ["Done", "InTurn", "Threaded", "Writes", "cpu_seconds_of", "writer_for"]
 
-Done = Callable[[sqlite3.Error | None], None]
-"""Hears that a job has ended, and why it failed if it did."""
+Done = Callable[[Failure | None], None]
+"""Hears that a job has ended, and why it failed if it did: by sqlite3.Error or a bug."""
 
 
 class Writes(Protocol):
     """Does one job after the other."""
 
     def do(self, job: Callable[[], None], done: Done) -> None:
-        """Have a job done; it may raise sqlite3.Error and nothing else."""
+        """Have a job done, and whoever asked hear of it, however it ends."""
 
     def end(self) -> None:
         """Take no more jobs."""
@@ -63,12 +64,11 @@ class Threaded:
             self._reactor.callFromThread(done, _outcome(job))
 
 
-def _outcome(job: Callable[[], None]) -> sqlite3.Error | None:
-    try:
-        job()
-    except sqlite3.Error as failure:
-        return failure
-    return None
+def _outcome(job: Callable[[], None]) -> Failure | None:
+    # Whatever it raises: a thread that ended by it would leave everybody waiting.
+    outcomes: list[Failure | None] = []
+    execute(job).addBoth(outcomes.append)
+    return outcomes[0]
 
 
 def writer_for(reactor: Any) -> Writes:
