@@ -547,6 +547,7 @@ class BackToBackTests(SynchronousTestCase):
         self.now = 0.0
         self.server = Server()
         self.etrs = [_EtrHost(1, yields=yields), _EtrHost(2, yields=yields)]
+        self.nobody = _EtrHost(3)
         self.loses_every = loses_every
         self.carried = 0
         self.in_flight: list[tuple[float, bytes, _EtrHost, bool]] = []
@@ -576,7 +577,7 @@ class BackToBackTests(SynchronousTestCase):
 
     def etr_at(self, endpoint: Endpoint) -> _EtrHost:
         """Return whose endpoint it is."""
-        return next(etr for etr in self.etrs if etr.endpoint == endpoint)
+        return next((etr for etr in self.etrs if etr.endpoint == endpoint), self.nobody)
 
     def note_holder(self) -> None:
         """Note when the EID-prefix changes hands."""
@@ -627,6 +628,24 @@ class BackToBackTests(SynchronousTestCase):
             heard = {(str(told.record.eid), told.record.locators) for told in one.heard}
             self.assertEqual(heard, {(_EID, (Locator(two.rloc),))})
             self.assertEqual(self.server.retransmissions.outstanding, 0)
+
+    def test_it_comes_back_when_the_newer_one_withdraws_or_is_gone(self) -> None:
+        """Also with loss."""
+        for loses_every, withdraws in ((0, True), (0, False), (3, True), (4, False)):
+            self.make(loses_every=loses_every)
+            one, two = self.etrs
+            one.register(_EID, "10.2.0.0/16")
+            self.run_until(30.0)
+            two.register(_EID)
+            self.run_until(130.0)
+            self.assertIs(one.state(_EID), EtrState.ROAMED)
+            if withdraws:
+                two.registrations.withdraw(EidPrefix.from_text(_EID))
+            else:
+                self.etrs.remove(two)
+            self.run_until(190.0 if withdraws else 430.0)
+            self.assertEqual(self.holders[-1][1], self.ids(1), (loses_every, withdraws))
+            self.assertIs(one.state(_EID), EtrState.PERIODIC)
 
     def test_back_and_forth(self) -> None:
         """Whoever the application registers it at last holds it."""

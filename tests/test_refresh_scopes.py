@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.mapping.credentials import Credentials
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
-from lispmsrt.mapping.etr_states import EtrEvent
+from lispmsrt.mapping.etr_states import EtrEvent, EtrState
 from lispmsrt.mapping.refresh_scopes import MAX_SCOPES, Refreshes
 from lispmsrt.session.base import CloseReason
 from lispmsrt.session.etr import EtrSession
@@ -21,6 +21,7 @@ from lispmsrt.wire.reliable_transport import (
     MappingNotification,
     RefreshScope,
     RegistrationRefresh,
+    eid_wire_form,
     encode_registration_refresh,
 )
 from tests.builders import KEY, eid, frame, messages, record
@@ -56,9 +57,9 @@ class _Looked(Refreshes):
         self.looked = 0
         super().__init__([_EVERYTHING])
 
-    def event_for(self, record: bytes) -> EtrEvent | None:
+    def event_for(self, eid: bytes, record: bytes) -> EtrEvent | None:
         self.looked += 1
-        return super().event_for(record)
+        return super().event_for(eid, record)
 
 
 class Peer:
@@ -66,6 +67,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.heard: list[object] = []
+        self.states_when_told: list[EtrState | None] = []
         self.walks = 0
         peer = self
 
@@ -114,7 +116,9 @@ class Peer:
         """Note it."""
 
     def mapping_notified(self, notification: MappingNotification) -> None:
-        """Nobody cares."""
+        """Note how far it has come by then."""
+        entry = self.registrations.find(eid_wire_form(notification.record.eid))
+        self.states_when_told.append(entry.state if entry is not None else None)
 
     def seen(self) -> tuple[object, ...]:
         """Return all that can be seen of it."""
@@ -134,8 +138,8 @@ class GatheredTests(SynchronousTestCase):
     ) -> None:
         """And without R outweighs with R."""
         wire = record(text)
-        each = {Refreshes([one]).event_for(wire) for one in refreshes}
-        found = Refreshes(refreshes).event_for(wire)
+        each = {Refreshes([one]).event_for(eid(text), wire) for one in refreshes}
+        found = Refreshes(refreshes).event_for(eid(text), wire)
         self.assertEqual(
             found,
             next((e for e in (EtrEvent.REFRESH, EtrEvent.REFRESH_REJECTED) if e in each), None),
@@ -146,10 +150,19 @@ class GatheredTests(SynchronousTestCase):
         refreshes = Refreshes()
         for number in range(MAX_SCOPES):
             for _ in range(3):
-                refreshes.add(_narrow(RefreshScope.EXACT, f"10.2.{number}.0/24"))
-        self.assertIsNone(refreshes.event_for(record("192.0.2.0/24")))
-        refreshes.add(_narrow(RefreshScope.EXACT, "10.3.0.0/24"))
-        self.assertIs(refreshes.event_for(record("192.0.2.0/24")), EtrEvent.REFRESH)
+                refreshes.add(_narrow(RefreshScope.COVERED, f"10.2.{number}.0/24"))
+        other = "192.0.2.0/24"
+        self.assertIsNone(refreshes.event_for(eid(other), record(other)))
+        refreshes.add(_narrow(RefreshScope.COVERED, "10.3.0.0/24"))
+        self.assertIs(refreshes.event_for(eid(other), record(other)), EtrEvent.REFRESH)
+
+    def test_those_that_name_an_eid_prefix_never_are(self) -> None:
+        """Each costs one look-up."""
+        refreshes = Refreshes()
+        for number in range(4 * MAX_SCOPES):
+            refreshes.add(_narrow(RefreshScope.EXACT, f"10.2.{number}.0/24"))
+        self.assertFalse(refreshes.is_wide)
+        self.assertEqual(len(refreshes.named), 4 * MAX_SCOPES)
 
 
 class ChunkTests(SynchronousTestCase):
@@ -184,6 +197,16 @@ class ChunkTests(SynchronousTestCase):
         registrations.refresh_all(refreshes)
         self.assertEqual(refreshes.looked, 1)
 
+    def test_who_is_asked_for_by_name_alone_costs_the_others_nothing(self) -> None:
+        """No look at all that is registered."""
+        peer = Peer()
+        peer.acknowledge()
+        looked: list[object] = []
+        self.patch(EtrRegistrations, "_refresh", lambda *one: looked.append(one))
+        named = [_narrow(RefreshScope.EXACT, text) for text in (*_TEXTS[:2], "192.0.2.0/24")]
+        peer.hear(*(encode_registration_refresh(one, 1) for one in named))
+        self.assertEqual(len(looked), 2)
+
     def test_a_refresh_after_an_ack_has_it_registered_again(self) -> None:
         """The ACK counts, and then the Refresh."""
         peer = Peer()
@@ -196,6 +219,16 @@ class ChunkTests(SynchronousTestCase):
         peer = Peer()
         written = peer.hear(frame(20, bytes(3)), frame(18, eid(_TEXTS[0])))
         self.assertEqual((peer.heard, written), ([], len(_TEXTS)))
+
+    def test_news_after_a_refresh_are_newer(self) -> None:
+        """What is asked for by name, and taken by another xTR right after, is being registered."""
+        peer = Peer()
+        peer.acknowledge()
+        entry = peer.registrations.entries[eid(_TEXTS[0])]
+        peer.registrations.roamed(entry.eid)
+        named = encode_registration_refresh(_narrow(RefreshScope.EXACT, _TEXTS[0]), 1)
+        peer.hear(named, frame(21, bytes(24) + record(_TEXTS[0])))
+        self.assertEqual(peer.states_when_told, [EtrState.ACK_WAIT])
 
     def test_a_rejection_after_a_refresh_does_not_answer_it(self) -> None:
         """Likewise."""

@@ -334,12 +334,13 @@ class MobilityTests(_Case):
             self.network.run(50)
         self.assertEqual(self.states(first), [EtrState.ROAMED])
 
-    def test_when_the_newer_one_ends_nobody_has_it(self) -> None:
-        """What was replaced does not come back by itself."""
-        _first, second = self._roams()
+    def test_when_the_newer_one_ends_it_comes_back(self) -> None:
+        """Who had it before is asked by name, and still means it."""
+        first, second = self._roams()
         outcome(second.withdraw(mapping(_EID).eid))
         self.network.run(1)
-        self.assertEqual(self.now(), _NOBODY)
+        self.assertEqual(self.now(), [ETR_ONE])
+        self.assertEqual(self.states(first), [EtrState.STABLE])
 
     def test_from_udp_to_a_session_and_back(self) -> None:
         """Both ways of registering are equal."""

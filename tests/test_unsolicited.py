@@ -450,6 +450,40 @@ class GivingWayTests(UnsolicitedCase):
         self.control.notified_on_session(MappingNotification(bytes(16), bytes(8), record_of_others))
         self.assertIs(self.state, EtrState.ACK_WAIT)
 
+    def test_it_is_ours_again_when_the_other_one_has_left_it(self) -> None:
+        """A record with TTL 0 says so; at once."""
+        self.notify(_OTHERS)
+        self.run_until(100.0)
+        _ack, register = self.notify(record(_EID, ttl=0), nonce=5001)
+        self.assertIs(self.state, EtrState.PERIODIC)
+        self.assertIn(_MINE, register)
+
+    def test_what_may_have_been_for_another_xtr_brings_nothing_back(self) -> None:
+        """No more than it takes anything away."""
+        self.notify(_OTHERS)
+        self.notify(record(_EID, ttl=0), nonce=5001, ids=b"")
+        self.assertIs(self.state, EtrState.ROAMED)
+
+    def test_a_session_asks_for_it_by_name(self) -> None:
+        """A Refresh of everything, or of all that it covers, is no sign that the other one is gone;
+        nor is what comes over UDP meanwhile.
+        """
+        self.notify(_OTHERS)
+        self.registrations.session_up()
+        self.notify(record(_EID, ttl=0), nonce=5001)
+        prefix = EidPrefix.from_text(_EID)
+        for refresh, state in (
+            (_EVERYTHING, EtrState.ROAMED),
+            (RegistrationRefresh(RefreshScope.COVERED, eid=prefix), EtrState.ROAMED),
+            (RegistrationRefresh(RefreshScope.EXACT, True, prefix), EtrState.ROAMED),
+            (RegistrationRefresh(RefreshScope.EXACT, eid=prefix), EtrState.ACK_WAIT),
+        ):
+            self.registrations.refresh(refresh)
+            self.assertIs(self.state, state)
+        due = self.registrations.next_due()
+        assert due is not None
+        self.assertEqual(due[1], _MINE)
+
     def test_ours_after_all(self) -> None:
         """Its last Map-Register crossed the news, and the answer to that comes after it."""
         (register, *_more) = self.run_until(60.0)

@@ -120,10 +120,17 @@ class EtrControl:
         except WireError:
             self.counters["malformed"] += 1
 
-    def session_lost(self, now: float) -> None:
-        """Authenticate anew, soon but not at once: one Map-Register, the rest keeps its period."""
+    def session_lost(self, now: float, *, was_closed: bool = False) -> None:
+        """Authenticate anew, soon but not at once: one Map-Register, the rest keeps its period.
+
+        ``was_closed``: the Map-Server has taken leave, and of its ETRs one after the other, so that
+        they need not spread so much by themselves.
+        """
         self._has_failed = False
-        self.rearm(now + self._random.uniform(0.0, self._timers.rearm_delay))
+        delay = self._timers.rearm_delay
+        if was_closed:
+            delay = min(delay, self._timers.return_delay)
+        self.rearm(now + self._random.uniform(0.0, delay))
 
     def rearm(self, at: float) -> None:
         """Send one Map-Register with the r bit at this time."""

@@ -28,6 +28,8 @@ class EtrTimers:
     """a lost session is followed by one Map-Register within so long, so that a Map-Server's restart
     is no storm
     """
+    return_delay: float = 1.0
+    "the same after a session that lasted and that the Map-Server has closed: it stops"
     leave_lifetime: float = 180.0
     "how long a Map-Notify allows a connection; the Map-Server's token lives as long"
     head_start: float = 10.0

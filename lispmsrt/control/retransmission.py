@@ -7,11 +7,13 @@ told how it ended. Times are monotonic seconds.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+from lispmsrt.control.acknowledgements import Acknowledgements
+from lispmsrt.control.unproven import Unproven
 from lispmsrt.mapping.database import Endpoint
-from lispmsrt.wire.authentication import AUTHENTICATION_OFFSET, Key, Purpose
+from lispmsrt.wire.authentication import Key
 from lispmsrt.wire.map_register import walk_map_notify_ack
 
 __all__ = ["INTERVALS", "RetransmissionLimits", "Retransmissions"]
@@ -92,9 +94,13 @@ def _always() -> bool:
 class Retransmissions:
     """Send Map-Notifies, and send them again until they are acknowledged or given up."""
 
-    def __init__(self, limits: RetransmissionLimits | None = None) -> None:
+    def __init__(
+        self, limits: RetransmissionLimits | None = None, unproven: Unproven | None = None
+    ) -> None:
+        """``unproven`` bounds what is done for wrong Map-Notify-Acks."""
         self.counters: Counter[str] = Counter()
         self._limits = limits or RetransmissionLimits()
+        self._acknowledgements = Acknowledgements(self.counters, unproven or Unproven())
         self._by_about: dict[Hashable, _Outstanding] = {}
         self._by_nonce: dict[int, list[_Outstanding]] = {}
         self._per_address: Counter[bytes] = Counter()
@@ -164,29 +170,21 @@ class Retransmissions:
 
         ``source`` may be any, for there are NATs. Raises WireError when it can't be read.
         """
-        _word, nonce, key_id, algorithm_id, length, _records, end = walk_map_notify_ack(data)
+        span = walk_map_notify_ack(data)
         self.counters["Map-Notify-Acks in"] += 1
-        candidates = self._by_nonce.get(nonce)
+        candidates = self._by_nonce.get(span[1])
         if candidates is None:
             # Most often the second Ack of two, where the first crossed a retransmission.
             self.counters["Map-Notify-Acks unasked"] += 1
             return False
-        for key in dict.fromkeys(one.key for one in candidates):
-            if (key_id, algorithm_id) != (key.key_id, key.algorithm_id):
-                continue
-            if key.verify(data, 0, end, len(data), length, Purpose.MAP_NOTIFY_ACK) is None:
-                continue
-            one = _acknowledged(candidates, key, data[AUTHENTICATION_OFFSET + length : end])
-            if one is None:
-                self.counters["Map-Notify-Acks of something else"] += 1
-                return False
-            del self._queues[one.tries][one]
-            self._forget(one)
-            self.counters["acknowledged"] += 1
-            one.on_end(True)
-            return True
-        self.counters["Map-Notify-Acks with authentication failures"] += 1
-        return False
+        one = self._acknowledgements.answered(data, span, candidates, source, now)
+        if one is None:
+            return False
+        del self._queues[one.tries][one]
+        self._forget(one)
+        self.counters["acknowledged"] += 1
+        one.on_end(True)
+        return True
 
     def room(self, now: float) -> int:
         """How many more could be sent at once if they were started now.
@@ -292,19 +290,6 @@ class Retransmissions:
         same.remove(one)
         if not same:
             del self._by_nonce[one.nonce]
-
-
-def _acknowledged(
-    candidates: Iterable[_Outstanding], key: Key, records: bytes
-) -> _Outstanding | None:
-    """Return what has these very records, as a Map-Notify-Ack should have them (RFC 9301 §5.7), or
-    anything for one that has none.
-
-    The nonce is not enough: those of subscriptions come from strangers, who may have caught the
-    Map-Notify-Ack of another one.
-    """
-    mine = (one for one in candidates if one.key is key)
-    return next((one for one in mine if records in one.datagram), None)
 
 
 def _due(one: _Outstanding) -> float:

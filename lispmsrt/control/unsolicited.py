@@ -145,7 +145,7 @@ class Unsolicited:
             is_surely_ours = self._is_surely_for_us(ids, coverage)
             for record in told:
                 if is_surely_ours:
-                    self._give_way(record, on_session=False)
+                    self._heed(record, on_session=False)
                 self._tell(record)
         self.counters["Map-Notify-Acks out"] += 1
         return write_map_notify_ack(
@@ -211,15 +211,21 @@ class Unsolicited:
     def told_on_session(self, record: MappingRecord) -> None:
         """A Mapping Notification has told the application what a record of the Map-Server says."""
         self._note_merged(record)
-        self._give_way(record, on_session=True)
+        self._heed(record, on_session=True)
 
-    def _give_way(self, record: MappingRecord, *, on_session: bool) -> None:
-        """Leave an EID-prefix to the xTR that has taken it over, where that is what a record of the
-        Map-Server says.
+    def _heed(self, record: MappingRecord, *, on_session: bool) -> None:
+        """Leave an EID-prefix to the xTR that has taken it over, or take it back from one that is
+        gone, where that is what a record of the Map-Server says.
         """
         entry = self._registrations.find(eid_wire_form(record.eid))
-        if entry is None or not _has_roamed(entry, record):
+        if entry is None:
             return
+        if _has_roamed(entry, record):
+            self._give_way(entry, on_session=on_session)
+        elif not record.ttl and (on_session or not self._registrations.session_is_up):
+            self._registrations.vacated(entry.eid)
+
+    def _give_way(self, entry: EtrRegistration, *, on_session: bool) -> None:
         self.counters["EID-prefixes taken over by others"] += 1
         # What comes over UDP may be old: a session that is up says the same in order with
         # everything else, and what is being registered anew right now may well be newer.

@@ -149,6 +149,10 @@ class EtrRegistrations:
     def refresh_all(self, refreshes: Refreshes) -> None:
         """The Map-Server wants to hear again, as several Refreshes say."""
         due = self.due
+        for eid in refreshes.named:
+            self.refresh_one(eid, refreshes)
+        if not refreshes.is_wide:
+            return
         # What is due already becomes no more so: a Refresh that is repeated costs next to nothing.
         if len(due) == len(self.entries):
             return
@@ -260,6 +264,13 @@ class EtrRegistrations:
             self._outcomes.taken_over(entry.eid)
         return entry.state is _ROAMED
 
+    def vacated(self, eid: bytes) -> None:
+        """Nobody registers an EID-prefix any more: what was left to another xTR is ours again."""
+        entry = self.find(eid)
+        if entry is not None and entry.state is _ROAMED:
+            is_up = self.session_is_up
+            self._apply(entry, EtrEvent.CREATED_WHILE_UP if is_up else EtrEvent.CREATED_WHILE_DOWN)
+
     def is_roamed(self, eid: bytes) -> bool:
         """Whether an EID-prefix is left to another xTR."""
         entry = self.find(eid)
@@ -329,7 +340,12 @@ class EtrRegistrations:
                 pass
 
     def _refresh(self, entry: EtrRegistration, refreshes: Refreshes) -> None:
-        event = refreshes.event_for(entry.record)
+        if entry.state is _ROAMED:
+            # Who asks for everything may have it of the other one; who asks for it by name has not.
+            if refreshes.named.get(entry.eid):
+                self.vacated(entry.eid)
+            return
+        event = refreshes.event_for(entry.eid, entry.record)
         if event is not None:
             self._apply(entry, event)
 

@@ -13,6 +13,7 @@ from lispmsrt.mapping.rejections import Rejections
 from lispmsrt.mapping.runs import Run
 from lispmsrt.mapping.sites import Site
 from lispmsrt.mapping.verdicts import Identity, Verdict
+from lispmsrt.wire.addresses import EidPrefix
 from lispmsrt.wire.map_register import MapRegisterSpan
 from lispmsrt.wire.record_walk import RecordSpan
 
@@ -83,6 +84,9 @@ class News(Protocol):
 
     def take(self, lease: Lease, limit: int) -> list[bytes] | None:
         """Hand out news as data of Mapping Notifications; None when too many were left unread."""
+
+    def take_vacant(self, lease: Lease, limit: int) -> list[EidPrefix]:
+        """Hand out EID-prefixes that the lease's xTR had before others, and nobody has now."""
 
     def has_news(self, lease: Lease) -> bool:
         """Whether there is more."""

@@ -15,7 +15,9 @@ from itertools import islice
 from lispmsrt.compiled import twin
 from lispmsrt.mapping.database import EidTable, Lease, Registration, Xtr
 from lispmsrt.mapping.merging import parts_of
+from lispmsrt.mapping.names import Name, key_of, name_of
 from lispmsrt.mapping.new_mappings import NewMappings, Stretch
+from lispmsrt.mapping.replaced import Replaced
 from lispmsrt.mapping.verdicts import Change
 from lispmsrt.wire.addresses import Address, Afi, EidPrefix
 from lispmsrt.wire.records import MappingRecord, encode_record
@@ -37,8 +39,12 @@ class Publisher:
 
     def __init__(self, tell_over_udp: Callable[[Lease, EidTable, int], None] | None = None) -> None:
         self.counters: Counter[str] = Counter()
+        self.replaced = Replaced(self.counters)
+        "whose registrations were taken over by others"
         self._tell_over_udp = tell_over_udp
-        self._pending: dict[Xtr, dict[tuple[EidTable, int], None]] = {}
+        self._pending: dict[Xtr, dict[Name, None]] = {}
+        self._vacant: dict[Xtr, dict[Name, None]] = {}
+        "what an xTR had before others, and nobody has now: it is asked whether it still means it"
         self._wake: dict[Xtr, Callable[[], None]] = {}
         self._is_slow: dict[Xtr, Callable[[], bool]] = {}
         self._lost: set[Xtr] = set()
@@ -56,6 +62,10 @@ class Publisher:
         """
         self._wake[lease.xtr] = wake
         self._is_slow[lease.xtr] = is_slow
+        # What it was asked for on a session that is no more it may not have heard.
+        for name in self.replaced.of_xtr(lease.xtr):
+            if _is_vacant(name):
+                self._ask(lease, name)
 
     def detach(self, lease: Lease) -> None:
         """Forget the lease's xTR."""
@@ -63,6 +73,7 @@ class Publisher:
         self._is_slow.pop(lease.xtr, None)
         self._lost.discard(lease.xtr)
         self._pending.pop(lease.xtr, None)
+        self._vacant.pop(lease.xtr, None)
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Mark changes for everyone whose registration covers them and who asked, except who made
@@ -87,6 +98,12 @@ class Publisher:
     def _changed(self, change: Change) -> None:
         table, length, key, before, after, by, _why = change
         maker, gone, is_replaced, is_news, is_as_made = _weigh(before, after, by)
+        if is_replaced:
+            self.replaced.taken_over(name_of(table, key), gone, maker)
+        elif after is None:
+            name = name_of(table, key)
+            for lease in self.replaced.vacated(name, gone):
+                self._ask(lease, name)
         if not is_news and is_as_made:
             return
         for part in gone if is_news else ():
@@ -119,15 +136,38 @@ class Publisher:
         taken = list(islice(pending, limit))
         for item in taken:
             del pending[item]
-        return [_news(table, key) for table, key in taken]
+        return [_news(name[0], key_of(name)) for name in taken]
+
+    def take_vacant(self, lease: Lease, limit: int) -> list[EidPrefix]:
+        """Return at most ``limit`` EID-prefixes that the lease's xTR had before another one, and
+        that nobody registers now.
+        """
+        vacant = self._vacant.get(lease.xtr)
+        found: list[EidPrefix] = []
+        while vacant and len(found) < limit:
+            name, _ = vacant.popitem()
+            if _is_vacant(name):
+                found.append(eid_of_key(name[0], key_of(name)))
+        return found
 
     def has_news(self, lease: Lease) -> bool:
-        """Whether :meth:`take` has something."""
-        return bool(self._pending.get(lease.xtr))
+        """Whether :meth:`take` or :meth:`take_vacant` has something."""
+        return bool(self._pending.get(lease.xtr) or self._vacant.get(lease.xtr))
 
     def waiting(self, lease: Lease) -> int:
         """How many EID-prefixes are news for the lease."""
         return len(self._pending.get(lease.xtr, ()))
+
+    def _ask(self, lease: Lease, name: Name) -> None:
+        """Have the lease's xTR asked whether it still means an EID-prefix that it had."""
+        wake = self._wake.get(lease.xtr)
+        if wake is None:
+            # Nothing is asked over UDP; that an EID-prefix is gone can be told.
+            if lease.path is not None and self._tell_over_udp is not None:
+                self._tell_over_udp(lease, name[0], key_of(name))
+            return
+        self._vacant.setdefault(lease.xtr, {})[name] = None
+        wake()
 
     def _mark(self, lease: Lease, table: EidTable, key: int, *, over_udp: bool) -> None:
         xtr = lease.xtr
@@ -137,15 +177,16 @@ class Publisher:
                 self._tell_over_udp(lease, table, key)
             return
         pending = self._pending.setdefault(xtr, {})
+        name = name_of(table, key)
         # Names only, and no more than there are registrations: who reads may have as many.
-        if len(pending) >= MAX_PENDING and (table, key) not in pending and self._is_slow[xtr]():
+        if len(pending) >= MAX_PENDING and name not in pending and self._is_slow[xtr]():
             self.counters["notifications lost"] += 1
             self._lost.add(xtr)
             wake()
             return
         # Newest last, and only once.
-        pending.pop((table, key), None)
-        pending[table, key] = None
+        pending.pop(name, None)
+        pending[name] = None
         if len(pending) == 1:
             wake()
 
@@ -203,6 +244,10 @@ def eid_of_key(table: EidTable, key: int) -> EidPrefix:
     network = (key ^ 1 << length) << width - length
     address = Address(table.afi, network.to_bytes(width // 8, "big"))
     return EidPrefix(table.instance_id, address, min(length, 255))
+
+
+def _is_vacant(name: Name) -> bool:
+    return key_of(name) not in name[0].entries
 
 
 def _news(table: EidTable, key: int) -> bytes:
