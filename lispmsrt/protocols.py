@@ -32,11 +32,21 @@ Datagram = tuple[bytes, tuple[bytes, int]]
 _CLOSE_TIMEOUT = 5.0
 """Seconds that a closed session's last octets may take to leave before the connection is reset."""
 
+_WRITE_EVERY = 0.01
+"""Seconds that answers may wait for more of them, where a chunk takes many turns of the reactor: to
+write costs as much as to take a message.
+"""
+
 _IPV4, _IPV6, _BOTH = frozenset({4}), frozenset({16}), frozenset({4, 16})
 """Octets of an address."""
 
 _RESET_AT_ONCE = frozenset(
-    {CloseReason.NOT_READING, CloseReason.NO_ANSWERS, CloseReason.MESSAGE_TIMEOUT}
+    {
+        CloseReason.NOT_READING,
+        CloseReason.NO_ANSWERS,
+        CloseReason.MESSAGE_TIMEOUT,
+        CloseReason.REFUSED,
+    }
 )
 """The peer has shown that it does not listen: there is nobody to take leave of."""
 
@@ -74,9 +84,13 @@ class SessionProtocol(Protocol):
         self._after_chunk = after_chunk
         self._is_connected = False
         self._has_left = False
+        self._is_held_back = False
+        "whether the session has something of what was read still to take"
+        self._written_at = 0.0
         self._alarm = Alarm(clock, self._on_alarm)
         self._soon = Alarm(clock, self.flush)
         self._abort = Alarm(clock, self._abort_connection)
+        self._turn = Alarm(clock, self._go_on)
 
     # Transport -> session
 
@@ -95,6 +109,8 @@ class SessionProtocol(Protocol):
         if latency is not None:
             latency.begin()
         self.session.receive_data(data, self.clock.seconds())
+        if self.session.goes_on_at is not None:
+            self._hold_back()
         self.flush()
         if latency is not None:
             latency.end()
@@ -102,15 +118,18 @@ class SessionProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_connected = False
-        for alarm in (self._alarm, self._soon, self._abort):
-            alarm.set(None)
+        for alarm in (self._alarm, self._soon, self._abort, self._turn):
+            # Closing asks for a flush, and there is nothing left to write to.
+            alarm.retire()
         # Twisted's own sentence around it says nothing.
         self.why_lost = " ".join(map(str, getattr(reason.value, "args", ())))
         if self.session is not None:
             cleanly = reason.check(ConnectionDone) is not None
             self.session.connection_lost(self.clock.seconds(), cleanly=cleanly)
-            self._soon.set(None)  # closing asked for a flush, and there is nothing left to write to
         self._on_closed(self)
+        # A transport may keep its producer: two that hold each other are not freed before somebody
+        # collects cycles.
+        self._stream = self.transport = None
 
     # What is known of the connection
 
@@ -147,13 +166,48 @@ class SessionProtocol(Protocol):
         assert self.session is not None
         self.session.output_resumed()
         if self.session.state is not SessionState.CLOSED:
-            if not self._reads_when_full:
+            if self._is_held_back:
+                self._turn.set(self.session.goes_on_at)
+            elif not self._reads_when_full:
                 self._stream.resumeProducing()
             self.wake()
         self._rearm()
 
     def stopProducing(self) -> None:
         """The transport is going: connectionLost follows."""
+
+    # More than the session takes in one turn of the reactor
+
+    def _hold_back(self) -> None:
+        """Read no more before the session has taken what it has."""
+        assert self.session is not None
+        if not self._is_held_back:
+            self._is_held_back = True
+            self._stream.pauseProducing()
+        self._written_at = self.clock.seconds()
+        self._turn.set(self.session.goes_on_at)
+
+    def _go_on(self) -> None:
+        session = self.session
+        assert session is not None
+        if session.is_paused and not self._reads_when_full:
+            return  # its answers would be left unread: resumeProducing comes back to it
+        latency, now = self._latency, self.clock.seconds()
+        if latency is not None:
+            latency.begin()
+        session.go_on(now)
+        goes_on_at = session.goes_on_at
+        if goes_on_at is not None:
+            self._turn.set(goes_on_at)
+        elif session.state is not SessionState.CLOSED:
+            self._is_held_back = False
+            self._stream.resumeProducing()
+        if goes_on_at is None or goes_on_at > now or now - self._written_at >= _WRITE_EVERY:
+            self._written_at = now
+            self.flush()
+        if latency is not None:
+            latency.end()
+        self._after_chunk()
 
     # Session -> transport
 
@@ -178,6 +232,7 @@ class SessionProtocol(Protocol):
 
     def _leave(self, session: Session) -> None:
         self._alarm.set(None)
+        self._turn.set(None)
         if session.close_reason in _RESET_AT_ONCE:
             self._abort_connection()
         else:
@@ -193,6 +248,11 @@ class SessionProtocol(Protocol):
         assert self.session is not None
         self.session.handle_timeout(self.clock.seconds())
         self.flush()
+
+    def reset(self) -> None:
+        """Reset the connection, unread; connectionLost follows in a later turn of the reactor."""
+        if self._is_connected:
+            self._abort_connection()
 
     def _abort_connection(self) -> None:
         self._stream.abortConnection()
@@ -219,8 +279,8 @@ class BatchControl(Control, TypingProtocol):
     """The same, where it takes at once what has come at once."""
 
     def receive_datagrams(self, batch: list[Datagram], now: float) -> None:
-        """Take the datagrams off the batch, the first one first; where one fails, what is behind it
-        is left there.
+        """Take datagrams off the batch, the first one first; where one fails, and where it is much
+        work, what is behind it is left there.
         """
 
 
@@ -258,8 +318,8 @@ class ControlProtocol(DatagramProtocol):
         self.datagrams_received([(datagram, (normalised(address), addr[1]))])
 
     def datagrams_received(self, batch: list[Datagram]) -> None:
-        """Take the datagrams off the batch, and answer all of them at once; where one fails, what
-        is behind it is left there.
+        """Take datagrams off the batch, and answer all of them at once; where one fails, and where
+        it is much work, what is behind it is left there.
         """
         latency = self._latency
         if latency is not None:

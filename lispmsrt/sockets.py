@@ -24,6 +24,13 @@ __all__ = [
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
 
+_TCP_NOTSENT_LOWAT = 25
+
+_MAX_UNSENT = 1 << 16
+"""Octets that the kernel may hold unsent: with the 2 MB that it would take by itself, a peer that
+never reads has 100,000 Registrations acknowledged before anybody sees that.
+"""
+
 _RTT = struct.Struct("=68xI")
 """Of struct tcp_info: tcpi_rtt, the smoothed round-trip time in microseconds."""
 
@@ -107,6 +114,7 @@ def apply_tcp_options(transport: object, options: TcpOptions) -> None:
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options.user_timeout * 1000)),
         # A chunk of ACKs is small and the ETR's window waits for it.
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _MAX_UNSENT),
     ):
         handle.setsockopt(level, option, value)
     if options.minimum_ttl:

@@ -205,6 +205,7 @@ def make_credentials(
     )
     where = Path(directory)
     (where / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (where / f"{name}.key").touch(0o600)
     (where / f"{name}.key").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )

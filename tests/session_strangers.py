@@ -27,7 +27,7 @@ _AT_ONCE = 40
 class StrangerTests(SessionGround):
     """Connections from addresses that nobody has armed."""
 
-    refusals = frozenset({"ConnectionLost", "ConnectionDone"})
+    refusals = frozenset({"ConnectionLost", "ConnectionDone", "ConnectError"})
     "how a stranger's attempt may end: the exception's name, or silence"
     strangers = 5000 if os.environ.get("LISPMSRT_LONG") else 400
 

@@ -48,7 +48,7 @@ class OverTls:
     """TLS with certificates at both ends."""
 
     name = "TLS"
-    refusals = frozenset({"TlsFailed"})
+    refusals = frozenset({"TlsFailed", "ConnectError"})
 
     def server_string(self, port: int, *, quick: bool = False) -> str:
         mine = map_server_certificate()

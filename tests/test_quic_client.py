@@ -60,6 +60,7 @@ class ServerOptionTests(_WithCredentials):
         self.assertNotIn("\n", str(error))
 
     def _file(self, name: str, data: bytes) -> str:
+        (self.directory / name).touch(0o600)
         (self.directory / name).write_bytes(data)
         return str(self.directory / name)
 

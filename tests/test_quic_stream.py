@@ -574,6 +574,26 @@ class SilenceTests(_Paired):
         self.assertIsNone(self.pair.client.reason)
         self.assertIsNone(self.pair.server.reason)
 
+    def test_what_was_changed_on_its_way_says_nothing(self) -> None:
+        """A bit of the last octet, in each datagram of either side, which then comes as it was."""
+        client, server = self.establish()
+        carry = self.network.carry
+
+        def change(source: tuple[str, int], to: tuple[str, int], data: bytes) -> None:
+            self.network.arrive(source, to, data[:-1] + bytes((data[-1] ^ 1,)))
+            carry(source, to, data)
+
+        self.patch(self.network, "carry", change)
+        for number in range(20):
+            client.write(bytes((number,)) * 100)
+            server.write(bytes((number,)) * 100)
+            self.network.run(1)
+        expected = b"".join(bytes((number,)) * 100 for number in range(20))
+        self.assertEqual(bytes(self.pair.server.received), b"first" + expected)
+        self.assertEqual(bytes(self.pair.client.received), expected)
+        self.assertIsNone(self.pair.client.reason)
+        self.assertIsNone(self.pair.server.reason)
+
     def test_no_pings_are_sent_while_there_is_traffic(self) -> None:
         """Datagrams in both directions are sign of life enough."""
         client, _server = self.establish()

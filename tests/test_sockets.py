@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from pathlib import Path
@@ -141,6 +142,23 @@ class TcpOptionsTests(SynchronousTestCase):
         handle = self._socket(socket.AF_INET6)
         apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 1.5))
         self._assert_options(handle, 1, 20, 5, 7, 1500, 1)
+
+    def test_the_kernel_holds_little_for_who_does_not_read(self) -> None:
+        """Else it takes megabytes of answers before the session hears that nobody reads them."""
+        listening, near = self._socket(), self._socket()
+        # Of the acceptor: its window is what may be on the way besides.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        near.connect(listening.getsockname())
+        apply_tcp_options(_Transport(near), TcpOptions())
+        near.setblocking(False)
+        taken = 0
+        with contextlib.suppress(BlockingIOError):
+            while taken < 1 << 20:
+                taken += near.send(bytes(4096))
+        self.assertGreaterEqual(taken, 1 << 16)
+        self.assertLess(taken, 1 << 18)
 
     def test_minimum_ttl_is_off_unless_configured(self) -> None:
         """GTSM drops silently: nobody gets it unasked."""

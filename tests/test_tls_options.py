@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
@@ -35,6 +36,7 @@ class OptionsTests(SynchronousTestCase):
 
     def _file(self, octets: bytes) -> str:
         path = Path(self.mktemp())
+        path.touch(0o600)
         path.write_bytes(octets)
         return str(path)
 
@@ -142,6 +144,22 @@ class OptionsTests(SynchronousTestCase):
             made = make_credentials(folder, key=key)
             self.assertIn(words, self._server(certificate=made.certificate, privateKey=made.key))
 
+    def test_key_that_others_may_read(self) -> None:
+        """Or write. Its group may read it: where the file is root's, the daemon's, say."""
+        made = files("server").made
+        for both in (False, True):
+            path = Path(self._file(made.certificate_pem * both + made.key_pem))
+            options = {"certificate": str(path)} if both else {"privateKey": str(path)}
+            if both:
+                options["privateKey"] = ""
+            for mode in (0o604, 0o644, 0o660, 0o602):
+                path.chmod(mode)
+                problem = self._server(**options)
+                self.assertIn(f"={path}: ", problem)
+                self.assertTrue(problem.endswith(" (chmod 640, or 600)"), problem)
+            path.chmod(0o640)
+            server_endpoint(Network(), **{**files("server").own, **options})
+
     def test_key_log_that_can_not_be_written(self) -> None:
         """Known before the first connection; and nothing is created by looking."""
         folder = self.mktemp()
@@ -165,6 +183,15 @@ class ChainTests(TlsGround, SynchronousTestCase):
         self.meet()
         chain = self.connected[0].transport.getHandle().get_peer_cert_chain(as_cryptography=True)
         self.assertEqual(chain, [server.made.certificate, ca.made.certificate])
+
+
+class _OwnedBy:
+    """What is known of a file of somebody's."""
+
+    st_mode = stat.S_IFREG | 0o600
+
+    def __init__(self, user: int) -> None:
+        self.st_uid = user
 
 
 class KeyLogTests(TlsGround, SynchronousTestCase):
@@ -194,6 +221,35 @@ class KeyLogTests(TlsGround, SynchronousTestCase):
         self.assertEqual(
             (event["log_level"], event["problem"]), (LogLevel.warn, "No such file or directory")
         )
+
+    def test_file_that_others_may_read_gets_nothing(self) -> None:
+        """Nor one that is somebody else's, put there before; it is told once."""
+        path = Path(self.mktemp())
+        path.touch()
+        for mode, kept in ((0o644, ""), (0o640, ""), (0o620, ""), (0o600, "secret\n" * 3)):
+            path.chmod(mode)
+            log = KeyLog(str(path))
+            with capturedLogs() as logs:
+                for _line in range(3):
+                    log.add(b"secret\n")
+            self.assertEqual(path.read_text(), kept)
+            problems = [event["problem"] for event in logs]
+            told = "others may read it or write to it (chmod 600)"
+            self.assertEqual(problems, [] if kept else [told])
+        self.patch(os, "fstat", lambda number: _OwnedBy(1 << 16))
+        with capturedLogs() as logs:
+            KeyLog(str(path)).add(b"another secret\n")
+        self.assertEqual([event["problem"] for event in logs], ["it is another user's"])
+        self.assertNotIn("another", path.read_text())
+
+    def test_pipe_is_written_to(self) -> None:
+        """Whatever its mode: who names one knows who reads it."""
+        path = self.mktemp()
+        os.mkfifo(path, 0o644)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        KeyLog(path).add(b"secret\n")
+        self.assertEqual(os.read(reader, 100), b"secret\n")
 
     def test_no_option_no_log(self) -> None:
         """Nobody's secrets are written unasked."""

@@ -89,10 +89,12 @@ class StringTests(SynchronousTestCase):
     def test_a_wrong_port_is_named(self) -> None:
         """For every prefix."""
         path = Path(self.mktemp())
+        path.touch(0o600)
         now = datetime.now(UTC)
         made = make_certificate(["ms"], valid_from=now, valid_until=now + timedelta(days=1))
         path.write_bytes(made.certificate_pem + made.key_pem)
         key = Path(self.mktemp())
+        key.touch(0o600)
         key.write_text("secret")
         needed = {"sctp": "", "tcpmd5": f":key={key}"}
         for parser in PARSERS:
@@ -207,4 +209,5 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(handshakes.counters["handshakes refused: too often from one address"], 5)
         for number in range(10):
             begin(str(number))
-        self.assertEqual(len(handshakes._left), 2)
+        assert handshakes._rates is not None
+        self.assertEqual(len(handshakes._rates._hosts), 2)

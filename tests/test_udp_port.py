@@ -27,6 +27,7 @@ from lispmsrt.protocols import ControlProtocol, Datagram
 from lispmsrt.sockets import set_receive_buffer
 from lispmsrt.transports.udp import BatchPort, listen_udp
 from lispmsrt.transports.udp import port as port_module
+from tests.readers import Readers
 
 _COMPILED: Any = twin("lispmsrt.transports.udp._datagrams")
 _V4, _V6 = "127.0.0.1", "::1"
@@ -38,23 +39,8 @@ _KIND = b"\x30"
 
 
 @implementer(IReactorFDSet, IReactorUDP)
-class _Reactor(Clock):  # type: ignore[misc]
+class _Reactor(Readers):  # type: ignore[misc]
     """Watches sockets when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        if reader not in self.readers:
-            self.readers.append(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        if reader in self.readers:
-            self.readers.remove(reader)
-
-    def removeWriter(self, writer: Any) -> None:
-        """There are none."""
 
     def listenUDP(self, port: int, protocol: Any, interface: str, maxPacketSize: int) -> Port:
         opened = Port(port, protocol, interface, maxPacketSize, self)

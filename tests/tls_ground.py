@@ -69,6 +69,7 @@ class Files:
         folder = Path(tempfile.mkdtemp(dir=Path.cwd()))  # trial's own, which it cleans up
         certificate, key = folder / "certificate.pem", folder / "key.pem"
         certificate.write_bytes(made.certificate_pem)
+        key.touch(0o600)
         key.write_bytes(made.key_pem)
         return cls(made, str(certificate), str(key))
 

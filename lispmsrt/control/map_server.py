@@ -16,7 +16,9 @@ from lispmsrt.control.arming import normalised
 from lispmsrt.control.map_notifies import MapNotifies
 from lispmsrt.control.map_registers import OrdinaryMapRegisters, RunsOverUdp
 from lispmsrt.control.nonces import NonceCheck, NonceMemory
+from lispmsrt.control.registration_proofs import RegistrationProofs
 from lispmsrt.control.retransmission import Retransmissions
+from lispmsrt.control.unproven import Unproven
 from lispmsrt.mapping.database import Endpoint, UdpPath, Xtr
 from lispmsrt.mapping.interfaces import Arms
 from lispmsrt.mapping.refusals import Refusal
@@ -68,13 +70,15 @@ class MapServerControl:
         retransmissions: Retransmissions | None = None,
         notifies: MapNotifies | None = None,
         acknowledge: Callable[[bytes, Endpoint, float], bool] | None = None,
+        unproven: Unproven | None = None,
     ) -> None:
         """``retransmissions`` are those that ``notifies`` uses, and whoever else waits for
         Map-Notify-Acks; this sends what is due there. ``acknowledge`` takes the Map-Notify-Acks in
-        their place, on their way there.
+        their place, on their way there. ``unproven`` bounds what is done for wrong messages.
         """
         self.counters: Counter[str] = Counter()
         self.nonces = NonceMemory(nonce_check)
+        self._proofs = RegistrationProofs(registrar, self.nonces, unproven or Unproven())
         self._registrar = registrar
         self._ordinary = OrdinaryMapRegisters(registrar, self.nonces)
         self._armory = armory
@@ -138,8 +142,13 @@ class MapServerControl:
         if not register[5]:
             self.counters["Map-Registers without records"] += 1
             return
+        excess = self._proofs.excess(data, register, source, now)
+        if excess is not None:
+            self.counters[f"Map-Registers dropped: {excess.value}"] += 1
+            return
         identity = self._registrar.identify(data, 0, len(data), register)
         if isinstance(identity, Refusal):
+            self._proofs.failed(data, register, source, now)
             # Silence: whoever has no key learns nothing.
             self.counters[f"Map-Registers refused: {identity.verdict.name}"] += 1
             ids = data[register[6] :]
@@ -151,10 +160,13 @@ class MapServerControl:
         mac = data[AUTHENTICATION_OFFSET : AUTHENTICATION_OFFSET + register[4]]
         if address and not self.nonces.is_from_origin(xtr.site, mac, address):
             self.counters["Map-Registers from elsewhere"] += 1
+            self._proofs.failed(data, register, source, now)
             return
         if not self.nonces.is_fresh(xtr.site, who, register[1]):
+            self._proofs.failed(data, register, source, now)
             self._on_repeat(who, register[1], source, now)
             return
+        self._proofs.proved(xtr, source)
         accepted = self._register(data, register, identity, xtr, source, now)
         if not accepted:
             self.counters["Map-Registers with no record accepted"] += 1

@@ -13,6 +13,7 @@ from lispmsrt.control.questions import Question
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.control.subscription_admission import can_be_looked_up, may_follow
 from lispmsrt.control.subscription_candidates import MAX_EIDS
+from lispmsrt.control.subscription_proofs import SubscriptionProofs
 from lispmsrt.control.subscription_table import (
     Subscriber,
     SubscriptionTable,
@@ -40,6 +41,7 @@ class Cancellations:
         publications: Publications,
         retransmissions: Retransmissions,
         use_nonce: Callable[[str, int], None],
+        proofs: SubscriptionProofs,
         counters: Counter[str],
     ) -> None:
         """``use_nonce`` is called with the site and nonce of each that is cancelled."""
@@ -48,6 +50,7 @@ class Cancellations:
         self._publications = publications
         self._retransmissions = retransmissions
         self._use_nonce = use_nonce
+        self._proofs = proofs
         self._counters = counters
         self._output: list[tuple[bytes, Endpoint]] = []
 
@@ -83,6 +86,12 @@ class Cancellations:
                 is_news = is_news or bool(was_at)
         if not cancelled or not endpoints:
             return
+        if not is_news:
+            # Anybody may say so in the name of an xTR.
+            payer = self._proofs.payer(question, who, ())
+            if not self._proofs.admits(payer, now):
+                return
+            self._proofs.pay(payer, now)
         # RFC 9301 §5.7 has it repeated, where it is.
         room = question.octets // len(cancelled)
         rlocs = [address for address, _port in endpoints]

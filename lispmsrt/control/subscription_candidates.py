@@ -65,6 +65,8 @@ class Candidate(NamedTuple):
     endpoints: tuple[Endpoint, ...]
     wanted: tuple[Wanted, ...]
     deadline: float
+    proved: Callable[[], None]
+    "to be called when it is acknowledged"
 
 
 class Candidates:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 
 from lispmsrt.control.publications import Publications, map_notify, mapping_keys
@@ -22,6 +23,7 @@ from lispmsrt.control.subscription_candidates import (
     endpoints_of,
     room_for_records,
 )
+from lispmsrt.control.subscription_proofs import SubscriptionProofs
 from lispmsrt.control.subscription_table import (
     SecurityAssociation,
     Subscriber,
@@ -47,6 +49,7 @@ class Proposals:
         retransmissions: Retransmissions,
         admission: Admission,
         candidates: Candidates,
+        proofs: SubscriptionProofs,
         *,
         can_reach: Callable[[int], bool],
         confirmed: Callable[[Candidate], None],
@@ -58,6 +61,7 @@ class Proposals:
         self._retransmissions = retransmissions
         self._admission = admission
         self._candidates = candidates
+        self._proofs = proofs
         self._can_reach = can_reach
         self._confirmed = confirmed
         self._counters = counters
@@ -82,6 +86,9 @@ class Proposals:
             # Its Map-Notify is on its way, and being repeated.
             self._counters["subscriptions repeated"] += 1
             return is_whole
+        payer = self._proofs.payer(question, who, asked)
+        if not self._proofs.admits(payer, now):
+            return False
         admitted = self._admit(asked, who, nonce, rlocs_of(endpoints))
         is_whole = is_whole and len(admitted) == len(asked)
         wanted = self._want_all(admitted, who, question, endpoints, key, has_reply=not is_whole)
@@ -89,9 +96,18 @@ class Proposals:
             return False
         source, deadline = question.source[0], now + CONFIRMATION_TIMEOUT
         self._make_room(who, source)
-        number = next(self._numbers)
+        self._proofs.pay(payer, now)
         candidate = Candidate(
-            number, who, association, source, nonce, asked, endpoints, wanted, deadline
+            next(self._numbers),
+            who,
+            association,
+            source,
+            nonce,
+            asked,
+            endpoints,
+            wanted,
+            deadline,
+            proved=partial(self._proofs.proved, payer),
         )
         self._propose(candidate, key, now)
         return is_whole and len(wanted) == len(asked)
@@ -190,6 +206,7 @@ class Proposals:
         if not is_acknowledged:
             self._counters["subscriptions not confirmed"] += 1
             return
+        candidate.proved()
         # The same Map-Notify-Ack, should somebody have caught it, must not confirm another one.
         self.use_nonce(candidate.who.site, candidate.nonce)
         self._confirmed(candidate)

@@ -25,6 +25,7 @@ from lispmsrt.control.subscription_candidates import (
     Wanted,
 )
 from lispmsrt.control.subscription_nonces import UsedNonces
+from lispmsrt.control.subscription_proofs import SubscriptionProofs
 from lispmsrt.control.subscription_proposals import Proposals, asked_of, rlocs_of
 from lispmsrt.control.subscription_table import (
     SecurityAssociation,
@@ -95,12 +96,14 @@ class Subscriptions:
             self._limits.max_candidates, self._limits.max_candidates_per_xtr
         )
         self._answering: Endpoint | None = None
+        proofs = SubscriptionProofs(self._table, self.counters)
         self._cancellations = Cancellations(
             self._table,
             self._records,
             self._publications,
             retransmissions,
             use_nonce,
+            proofs,
             self.counters,
         )
         self._proposals = Proposals(
@@ -110,6 +113,7 @@ class Subscriptions:
             retransmissions,
             self._admission,
             self._candidates,
+            proofs,
             can_reach=can_reach,
             confirmed=self._confirm,
             counters=self.counters,

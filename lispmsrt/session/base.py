@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from lispmsrt.session.limits import SessionLimits
+from lispmsrt.session.patience import SessionPatience
 from lispmsrt.wire.errors import ErrorScope, WireError
 from lispmsrt.wire.framing import Frame, FrameBuffer
 from lispmsrt.wire.reliable_transport import (
@@ -55,6 +56,7 @@ class CloseReason(enum.Enum):
     SITE_REMOVED = "its site is no longer configured"
     CERTIFICATE = "its xTR must show another certificate now"
     CLEARED = "an operator closed it"
+    REFUSED = "too much of what it sent was refused"
 
 
 class SessionTimer(enum.Enum):
@@ -65,6 +67,7 @@ class SessionTimer(enum.Enum):
     BEGINNING = "the first Registration or Refresh"
     ANSWER = "answers to Registrations"
     SUBSCRIBE = "the time to subscribe again"
+    TURN = "patience with what has come to nothing"
 
 
 class Session(ABC):
@@ -82,9 +85,11 @@ class Session(ABC):
         now: float,
         *,
         applications: Mapping[int, str] | None = None,
+        patience: SessionPatience | None = None,
     ) -> None:
         """``applications`` adds to ALLOWED, in every state, the message types of what is switched
-        on beside registration.
+        on beside registration. Without ``patience`` everything is taken as it comes; with it see
+        :attr:`goes_on_at`.
         """
         self.close_reason: CloseReason | None = None
         self.counters: Counter[str] = Counter()
@@ -96,6 +101,15 @@ class Session(ABC):
         self._frames = FrameBuffer()
         self._frame: Frame = (0, 0, 0, 0)
         "the message that is being taken"
+        self._patience = patience
+        self._came_to_nothing = True
+        "whether the message that is being taken costs patience: not where a subclass accepts it"
+        self._rest: tuple[bytes, Sequence[Frame], int] | None = None
+        "a chunk, its frames, and which is the next, when there is no more time for it"
+        self._later: deque[bytes] = deque()
+        "chunks that came behind that; who is not read from sends a window full at most"
+        self._goes_on_at = now
+        self._is_ending = False
         self._output: list[bytes] = []
         self._next_id = 1
         self._timers: dict[SessionTimer, float] = {}
@@ -107,35 +121,44 @@ class Session(ABC):
     # Input
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take what the peer sent. Queues output."""
-        if self.state is SessionState.CLOSED:
+        """Take what the peer sent, or as much as there is time for. Queues output."""
+        if self.state is SessionState.CLOSED or self._is_ending:
             return
-        chunk, frames = self._frames.receive(data)
-        counters = self.counters
-        counters["octets in"] += len(data)
-        counters["messages in"] += len(frames)
-        position = 0
-        while position < len(frames):
-            taken = self._take_run(chunk, frames, position, now)
-            if taken:
-                position += taken
-                continue
-            self._frame = kind, message_id, start, end = frames[position]
-            position += 1
-            take = self._takes.get(kind)
-            try:
-                if take is None:
-                    self._on_unexpected(kind, message_id, chunk, start, end, now)
-                else:
-                    take(chunk, start, end, now)
-            except WireError as error:
-                self._on_malformed(error, kind, message_id, chunk, start, end, now)
-            if self.close_reason is not None:
-                return
-        self._after_chunk(bool(frames), now)
+        self.counters["octets in"] += len(data)
+        if self._rest is None:
+            self._take_chunk(data, now)
+        else:
+            self._later.append(data)
+
+    @property
+    def goes_on_at(self) -> float | None:
+        """When :meth:`go_on` wants to be called: not before the next turn of the reactor. Until
+        then nothing should be read. None where nothing waits.
+        """
+        return None if self._rest is None else self._goes_on_at
+
+    def go_on(self, now: float) -> None:
+        """Take more of what has been received. Queues output."""
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            self._take_frames(*rest, now, is_run=False)
+        while self._later and self._rest is None and self.state is not SessionState.CLOSED:
+            self._take_chunk(self._later.popleft(), now)
+
+    def take_no_more(self) -> None:
+        """Drop what comes from now on, and what was not taken yet: nothing of it is acknowledged.
+        The session is about to be closed.
+        """
+        self._is_ending = True
+        self._rest = None
+        self._later.clear()
 
     def connection_lost(self, now: float, *, cleanly: bool = False) -> None:
         """The transport is gone."""
+        if cleanly:
+            # It ended behind what it has said: that counts, withdrawals perhaps.
+            while self._rest is not None and self._goes_on_at <= now:
+                self.go_on(now)
         self.close(CloseReason.PEER_CLOSED if cleanly else CloseReason.CONNECTION_LOST, now)
 
     def close(self, reason: CloseReason, now: float) -> None:
@@ -144,9 +167,13 @@ class Session(ABC):
             return
         self._enter(SessionState.CLOSED)
         self.close_reason = reason
+        self._rest = None
+        self._later.clear()
         self._timers.clear()
         self._on_close(now)
         self._wake()
+        # Whom it wakes holds the session: they would be freed by a collector of cycles only.
+        self._wake = lambda: None
 
     # Output
 
@@ -190,6 +217,8 @@ class Session(ABC):
                 self.close(CloseReason.MESSAGE_TIMEOUT, now)
             elif timer is SessionTimer.UNREAD:
                 self.close(CloseReason.NOT_READING, now)
+            elif timer is SessionTimer.TURN:
+                self.close(CloseReason.REFUSED, now)
             else:
                 self._on_timeout(timer, now)
 
@@ -256,6 +285,62 @@ class Session(ABC):
         self._takes: dict[int, Take] = {kind: getattr(self, name) for kind, name in allowed.items()}
 
     # Inside
+
+    def _take_chunk(self, data: bytes, now: float) -> None:
+        chunk, frames = self._frames.receive(data)
+        self.counters["messages in"] += len(frames)
+        self._take_frames(chunk, frames, 0, now)
+
+    def _take_frames(
+        self, chunk: bytes, frames: Sequence[Frame], at: int, now: float, is_run: bool = True
+    ) -> None:
+        """Take messages from this one on, which may begin a run: runs, and so many others."""
+        left, patience = self._limits.turn_messages, self._patience
+        while at < len(frames):
+            taken = self._take_run(chunk, frames, at, now) if is_run else 0
+            is_run = True
+            if taken:
+                at += taken
+                continue
+            if patience is not None:
+                if not left or not patience.is_left(now):
+                    self._wait((chunk, frames, at), patience, now)
+                    return
+                left -= 1
+            self._take_one(chunk, frames[at], now)
+            at += 1
+            if self.close_reason is not None:
+                return
+        self._stop_timer(SessionTimer.TURN)
+        self._after_chunk(bool(frames), now)
+
+    def _take_one(self, chunk: bytes, frame: Frame, now: float) -> None:
+        self._frame = kind, message_id, start, end = frame
+        self._came_to_nothing = True
+        take = self._takes.get(kind)
+        try:
+            if take is None:
+                self._on_unexpected(kind, message_id, chunk, start, end, now)
+            else:
+                take(chunk, start, end, now)
+        except WireError as error:
+            self._on_malformed(error, kind, message_id, chunk, start, end, now)
+        if self._came_to_nothing and self._patience is not None:
+            self._patience.spend(end - start, now)
+
+    def _wait(
+        self, rest: tuple[bytes, Sequence[Frame], int], patience: SessionPatience, now: float
+    ) -> None:
+        """Leave the rest of a chunk for the next turn, or until there is patience again."""
+        self._rest = rest
+        self._goes_on_at = patience.ready_at(now)
+        # Nothing is read meanwhile: the peer can't finish a message that it has begun.
+        self._stop_timer(SessionTimer.MESSAGE)
+        if self._goes_on_at <= now:
+            return
+        self.counters["input held back"] += 1
+        if SessionTimer.TURN not in self._timers:
+            self._set_timer(SessionTimer.TURN, now + self._limits.turn_timeout)
 
     def _after_chunk(self, any_message: bool, now: float) -> None:
         error = self._frames.error

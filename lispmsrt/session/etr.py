@@ -32,6 +32,7 @@ from lispmsrt.wire.reliable_transport import (
     decode_registration_ack,
     decode_registration_refresh,
     decode_registration_reject,
+    eid_wire_form,
 )
 
 __all__ = ["Credentials", "EtrSession", "EtrSessionListener"]
@@ -215,7 +216,11 @@ class EtrSession(Session):
 
     def _on_mapping_notification(self, chunk: bytes, start: int, end: int, now: float) -> None:
         self.counters["notifications in"] += 1
-        self._listener.mapping_notified(decode_mapping_notification(chunk[start:end]))
+        notification = decode_mapping_notification(chunk[start:end])
+        if self._refreshes is not None:
+            eid = eid_wire_form(notification.record.eid)
+            self._registrations.refresh_one(eid, self._refreshes)
+        self._listener.mapping_notified(notification)
 
     def _on_membership(self, chunk: bytes, start: int, end: int, now: float) -> None:
         assert self.membership is not None

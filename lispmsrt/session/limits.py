@@ -25,6 +25,10 @@ class SessionLimits:
     "octets built at one go; more only when these have left, so who doesn't read costs no more"
     error_burst: int = 10
     "Error Notifications sent at once, then one a second: junk must not make us talk"
+    turn_messages: int = 16
+    "taken one by one in a turn of the reactor, some 0.3 ms; runs of like Registrations besides"
+    turn_timeout: float = 60.0
+    "what was read must be taken within, for all that we have no patience: it holds our memory"
     max_refreshes: int = 64
     "pending Refreshes of narrow scope; with more, one of everything is cheaper"
     window: int = 4096

@@ -18,6 +18,7 @@ from lispmsrt.mapping.verdicts import Verdict
 from lispmsrt.session.base import CloseReason, Session, SessionState, SessionTimer
 from lispmsrt.session.limits import SessionLimits
 from lispmsrt.session.membership_publisher import MembershipPublisher
+from lispmsrt.session.patience import SessionPatience
 from lispmsrt.wire.errors import WireError
 from lispmsrt.wire.framing import Frame
 from lispmsrt.wire.map_register import MapRegisterSpan, walk_map_register
@@ -38,6 +39,8 @@ __all__ = ["MapServerSession"]
 _ACCEPTED = Verdict.ACCEPTED
 _STARTING = SessionState.STARTING
 _NEWS_AT_ONCE = 64
+_VACANT_AT_ONCE = 256
+"""EID-prefixes in a turn: some 9 KB of Refreshes, and as many Registrations that answer."""
 _MEMBERSHIP_ROOM = 4096
 """Octets of membership that are said even when news take all the room, or they would starve it."""
 
@@ -79,6 +82,7 @@ class MapServerSession(Session):
         now: float,
         proven: frozenset[str] = frozenset(),
         members: RlocMembers | None = None,
+        patience: SessionPatience | None = None,
         id: int = 0,
         local: str = "",
     ) -> None:
@@ -86,7 +90,13 @@ class MapServerSession(Session):
         without ``members`` no RLOC membership is distributed. ``id`` and ``local`` are for people:
         a number that no other session of the process has, and our address and port.
         """
-        super().__init__(limits, wake, now, applications=_MEMBERSHIP if members is not None else {})
+        super().__init__(
+            limits,
+            wake,
+            now,
+            applications=_MEMBERSHIP if members is not None else None,
+            patience=patience,
+        )
         self.id = id
         self.transport = transport
         self.peer = peer
@@ -220,6 +230,7 @@ class MapServerSession(Session):
         at = record[0]
         eid = chunk[at + 5 : at + 6] + chunk[at + EID_OFFSET : record[6]]
         if verdict is _ACCEPTED:
+            self._came_to_nothing = False
             self._send(encode_registration_ack(self._next_id, eid))
         else:
             self.counters["rejections out"] += 1
@@ -231,9 +242,22 @@ class MapServerSession(Session):
         self._refreshes = []
         if self.lease is None:
             return
+        self._pull_vacant(self.lease)
         room = self._pull_news(self.lease, now)
         if self._membership is not None and self._membership.has_more:
             self._pull_membership(self._membership, max(room, _MEMBERSHIP_ROOM), now)
+
+    def _pull_vacant(self, lease: Lease) -> None:
+        """Ask for what the xTR had before another one took it over, and nobody has now (§6.1.4: a
+        Refresh of exactly these).
+        """
+        eids = self._news.take_vacant(lease, _VACANT_AT_ONCE)
+        for eid in eids:
+            self.counters["refreshes of vacant EID-prefixes out"] += 1
+            refresh = RegistrationRefresh(RefreshScope.EXACT, eid=eid)
+            self._send(encode_registration_refresh(refresh, self._next_id))
+        if len(eids) == _VACANT_AT_ONCE:
+            self._wake()
 
     def _pull_news(self, lease: Lease, now: float) -> int:
         """Queue Mapping Notifications; return the room that is left, in octets."""
@@ -282,6 +306,7 @@ class MapServerSession(Session):
         self._arming.release(self._claim, self)
         if self._membership is not None:
             self._membership.end()
+            self._membership = None  # which asks the session whether its peer is slow
         if self.lease is not None:
             self._news.detach(self.lease)
             self._registrar.lose(self.lease, now)

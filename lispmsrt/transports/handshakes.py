@@ -6,7 +6,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["HandshakeLimits", "Handshakes"]
+from lispmsrt.bucket import Bucket
+
+__all__ = ["HandshakeLimits", "Handshakes", "Rates"]
+
+_MAX_HOSTS = 4096
+"""Whose bursts are remembered; who is forgotten has a new one."""
+
+_LONGEST = 0.05
+"""Seconds that are counted of one piece of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +31,56 @@ class HandshakeLimits:
     "that one address may begin at once, however quickly they end"
     rate: float = 64.0
     "more of them a second: a quarter of a core with QUIC's 4 ms for each"
-    max_hosts: int = 4096
+    total_burst: int = 256
+    "that all together may begin at once"
+    total_rate: float = 200.0
+    "more of them a second: a fifth of a core with 1 ms of TLS for each"
+    max_hosts: int = _MAX_HOSTS
     "whose bursts are remembered; who is forgotten has a new one"
+    time_burst: float = 0.25
+    "seconds that they may take at once, where the port says what they take: see Handshakes.took()"
+    time_share: float = 0.2
+    "of the time, for the rest: where a core is slow, or not all ours, there are fewer a second"
+
+
+class Rates:
+    """So many of one host, and so many of all."""
+
+    def __init__(
+        self,
+        burst: float,
+        rate: float,
+        total_burst: float,
+        total_rate: float,
+        max_hosts: int = _MAX_HOSTS,
+    ) -> None:
+        self._each = (burst, rate)
+        self._all = (total_burst, total_rate)
+        self._total: Bucket | None = None
+        self._hosts: OrderedDict[str, Bucket] = OrderedDict()
+        self._max_hosts = max_hosts
+
+    def refusal(self, host: str, now: float) -> str | None:
+        """Return why one more is too many, if it is; else see :meth:`spend`."""
+        if self._total is None:
+            self._total = Bucket(*self._all, now)
+        bucket = self._hosts.pop(host, None)
+        if bucket is None:
+            bucket = Bucket(*self._each, now)
+            if len(self._hosts) >= self._max_hosts:
+                self._hosts.popitem(last=False)
+        self._hosts[host] = bucket
+        if not bucket.is_left(now):
+            return "too often from one address"
+        if not self._total.is_left(now):
+            return "too often in all"
+        return None
+
+    def spend(self, host: str) -> None:
+        """Take note of one that was not too many."""
+        assert self._total is not None
+        self._hosts[host].spend()
+        self._total.spend()
 
 
 class Handshakes:
@@ -36,8 +92,9 @@ class Handshakes:
         """``seconds`` tells the time; without it only what goes on at once is limited."""
         self.limits = limits or HandshakeLimits()
         self._seconds = seconds
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        "host to handshakes that it may begin, and when that was so"
+        self._rates: Rates | None = None
+        self._time: Bucket | None = None
+        "milliseconds that handshakes may take"
         self.counters: Counter[str] = Counter()
         self._per_host: Counter[str] = Counter()
         self._all = 0
@@ -47,20 +104,36 @@ class Handshakes:
 
     def begin(self, host: str) -> bool:
         """Take note of one more; False when there are too many already, and it must not begin."""
-        limits = self.limits
-        if self._all >= limits.max_handshakes:
-            self.counters["handshakes refused: too many"] += 1
+        if not self.may_begin(host):
             return False
-        if self._per_host[host] >= limits.max_handshakes_per_host:
-            self.counters["handshakes refused: too many of one address"] += 1
-            return False
-        if self._seconds is not None and not self._may_begin(host, self._seconds()):
-            self.counters["handshakes refused: too often from one address"] += 1
-            return False
+        if self._rates is not None:
+            self._rates.spend(host)
         self._per_host[host] += 1
         self._all += 1
         self.counters["handshakes begun"] += 1
         return True
+
+    def may_begin(self, host: str) -> bool:
+        """Whether one more may begin; what may not is counted."""
+        limits = self.limits
+        if self._all >= limits.max_handshakes:
+            self.counters["handshakes refused: too many"] += 1
+            return False
+        if self._per_host.get(host, 0) >= limits.max_handshakes_per_host:
+            self.counters["handshakes refused: too many of one address"] += 1
+            return False
+        if self._seconds is not None:
+            refusal = self._rate(host, self._seconds())
+            if refusal is not None:
+                self.counters[f"handshakes refused: {refusal}"] += 1
+                return False
+        return True
+
+    def took(self, seconds: float) -> None:
+        """Take note of the time that went to peers whose handshakes are not over."""
+        if self._time is not None:
+            # A process that was stopped meanwhile, or a clock that was stepped, is not their doing.
+            self._time.spend(1000 * min(max(seconds, 0.0), _LONGEST))
 
     def end(self, host: str) -> None:
         """One that had begun is over, however it ended."""
@@ -69,12 +142,14 @@ class Handshakes:
         if not self._per_host[host]:
             del self._per_host[host]
 
-    def _may_begin(self, host: str, now: float) -> bool:
-        limits = self.limits
-        left, since = self._left.pop(host, (float(limits.burst), now))
-        # A clock that was stepped back gives nothing.
-        left = min(limits.burst, left + max(0.0, now - since) * limits.rate)
-        if len(self._left) >= limits.max_hosts:
-            self._left.popitem(last=False)
-        self._left[host] = (left - 1 if left >= 1 else left, now)
-        return left >= 1
+    def _rate(self, host: str, now: float) -> str | None:
+        if self._rates is None:
+            limits = self.limits
+            self._rates = Rates(
+                limits.burst, limits.rate, limits.total_burst, limits.total_rate, limits.max_hosts
+            )
+            self._time = Bucket(1000 * limits.time_burst, 1000 * limits.time_share, now)
+        assert self._time is not None
+        if not self._time.is_left(now):
+            return "no time left for more"
+        return self._rates.refusal(host, now)

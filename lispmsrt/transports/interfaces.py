@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cryptography.x509 import Certificate
 from twisted.internet.interfaces import IAddress
 from zope.interface import Interface, implementer
 
@@ -14,6 +15,7 @@ __all__ = [
     "StreamAddress",
     "TransportUnavailable",
     "admission_of",
+    "certificate_of",
 ]
 
 
@@ -57,3 +59,9 @@ def admission_of(factory: object) -> Callable[[str], bool]:
     """Return the question to ask before anything is done for a peer's address."""
     admission = IAdmission(factory, None)
     return admission.admits if admission is not None else lambda host: True
+
+
+def certificate_of(endpoint: object) -> Certificate | None:
+    """Return what a listening endpoint shows to its peers; None where that is nothing."""
+    certificate = getattr(endpoint, "certificate", None)
+    return certificate if isinstance(certificate, Certificate) else None

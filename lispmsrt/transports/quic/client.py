@@ -159,6 +159,9 @@ class QuicClient(DatagramProtocol):
     def gone(self) -> None:
         """The port is closed with the connection."""
 
+    def worked(self, seconds: float) -> None:
+        """Nobody is kept waiting by whom this end has chosen itself."""
+
     def _close(self, reason: Failure) -> None:
         udp, self._udp = self._udp, None
         closed: Deferred[Any] = maybeDeferred(udp.stopListening)
@@ -166,8 +169,10 @@ class QuicClient(DatagramProtocol):
 
     def _tell(self, reason: Failure) -> None:
         self._factory.doStop()
-        if self._stream is not None:
-            self._stream.lose(reason)
+        stream, self._stream = self._stream, None
+        self._driver.dissolve()
+        if stream is not None:
+            stream.lose(reason)
         elif not self.connected.called:  # unless it was cancelled
             error = reason.value
             if isinstance(error, ConnectionLost):  # it never stood

@@ -81,6 +81,9 @@ class Side(Protocol):
     def gone(self) -> None:
         """Nothing more needs to be said to the peer either."""
 
+    def worked(self, seconds: float) -> None:
+        """So much time has gone to this connection."""
+
 
 class Driver:
     """The one way to a :class:`StreamConnection` and its one timer."""
@@ -140,6 +143,7 @@ class Driver:
         # ends that took it for one would send no PINGs until both gave up.
         if self.quic.silent_at != silent_at:
             self._heard(now)
+        self._side.worked(self._clock.seconds() - now)
         self.wake()
 
     def _heard(self, now: float) -> None:
@@ -154,7 +158,12 @@ class Driver:
     @property
     def unacknowledged(self) -> int:
         """Octets that were written and that the peer has not acknowledged."""
-        return self._unsent_octets + self.quic.unacknowledged
+        return 0 if self.is_over else self._unsent_octets + self.quic.unacknowledged
+
+    @property
+    def round_trip_time(self) -> float | None:
+        """Smoothed, in seconds; None before the first was measured, and when it is over."""
+        return None if self.is_over else self.quic.round_trip_time
 
     def write(self, data: bytes) -> None:
         """Queue octets."""
@@ -182,7 +191,7 @@ class Driver:
 
         With a frame type, ``code`` is one of QUIC's own instead of the application's.
         """
-        if self._verdict is None:
+        if self._verdict is None and not self.is_over:
             self._verdict = failure
             self.quic.close(code, frame_type, reason)
             self.wake()
@@ -210,6 +219,17 @@ class Driver:
             self._soon.cancel()
             self._soon = None
 
+    def dissolve(self) -> None:
+        """Nothing comes any more, and nothing is said: let go of all that holds this, so that it is
+        freed without a collector of cycles. Once more does no harm.
+        """
+        self.forget()
+        self._alarm.retire()
+        self._last_words.clear()
+        self._unsent.clear()
+        vars(self).pop("_side", None)
+        self.quic.dissolve()
+
     def wake(self) -> None:
         """Do what there is to do when this turn of the reactor is over."""
         if self._soon is None and not self._is_in_turn and not self.is_over:
@@ -222,9 +242,10 @@ class Driver:
             self._soon.cancel()
         self._soon = None
         self._is_in_turn = True  # what is asked for meanwhile is part of this turn
+        side, began = self._side, self._clock.seconds()
         try:
             if pass_time:
-                self._pass_time(self._clock.seconds())
+                self._pass_time(began)
             self._handle_events()
             self._side.turn_over()
             self._hand_over()
@@ -232,6 +253,7 @@ class Driver:
         except Exception:
             self._broken()
         self._is_in_turn = False
+        side.worked(self._clock.seconds() - began)
         if self.is_over:
             return
         self._rearm()
@@ -334,10 +356,11 @@ class Driver:
         if timer is not None:
             timer = min(timer, self._clock.seconds() + _MAX_FAREWELL)
         self._alarm.set(timer)
+        side = self._side  # which may dissolve this
         with self._log.failuresHandled("while a QUIC connection ended"):
-            self._side.ended(reason)
+            side.ended(reason)
         if timer is None:
-            self._side.gone()
+            side.gone()
 
     def _repeat_last_words(self) -> None:
         """Answer a peer that has not heard that it is over, ever less often (RFC 9000 §10.2.1)."""

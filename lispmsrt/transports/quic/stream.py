@@ -91,18 +91,19 @@ class Stream:
 
     def lose(self, reason: Failure) -> None:
         """Tell the protocol that it is over."""
-        assert self._protocol is not None
+        protocol, self._protocol = self._protocol, None  # which holds this
+        assert protocol is not None
         try:
             if self._is_end_held and not self.disconnecting:
                 # All of it arrived before the end, but nobody will resume what is over.
-                self._protocol.dataReceived(bytes(self._held))
+                protocol.dataReceived(bytes(self._held))
         finally:
             self._held.clear()
             self.connected = False
             producer, self._producer = self._producer, None
             if producer is not None:
                 producer.stopProducing()
-            self._protocol.connectionLost(reason)
+            protocol.connectionLost(reason)
 
     # ITransport
 
@@ -146,7 +147,7 @@ class Stream:
 
     def round_trip_time(self) -> float | None:
         """Return the smoothed round-trip time in seconds; None before one was measured."""
-        return self._driver.quic.round_trip_time
+        return self._driver.round_trip_time
 
     @property
     def queued_octets(self) -> int:

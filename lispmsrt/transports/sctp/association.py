@@ -16,11 +16,11 @@ from typing import Any
 from twisted.internet import main, tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
+from lispmsrt.transports.doorway import reset
 from lispmsrt.transports.interfaces import StreamAddress
 from lispmsrt.transports.sctp.paths import Paths
 from lispmsrt.transports.sctp.sockets import (
     IPPROTO_SCTP,
-    abort,
     allow_paths,
     no_delay,
     round_trip_time,
@@ -173,7 +173,7 @@ class _AssociationMixin:
         if orderly and not self._must_abort:
             super()._closeSocket(True)  # type: ignore[misc]
         else:
-            abort(self.socket)
+            reset(self.socket)
 
     def round_trip_time(self) -> float | None:
         """Return that of the primary path in seconds; None before one was measured."""

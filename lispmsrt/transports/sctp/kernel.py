@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,11 +21,11 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lispmsrt.transports.doorway import Doorway, doorway
 from lispmsrt.transports.interfaces import StreamAddress, TransportUnavailable, admission_of
 from lispmsrt.transports.sctp.association import ClientAssociation, ServerAssociation
 from lispmsrt.transports.sctp.sockets import (
     Liveness,
-    abort,
     bound_socket,
     listen,
     stream_address,
@@ -35,26 +34,8 @@ from lispmsrt.transports.sctp.sockets import (
 __all__ = ["KernelClientEndpoint", "KernelServerEndpoint"]
 
 
-class _Gate(socket.socket):
-    """A listening socket that aborts whom it does not admit.
-
-    The kernel has set the association up by then: it answers an INIT by itself, without state until
-    the peer has returned its cookie.
-    """
-
-    admits: Callable[[str], bool]
-    counters: Counter[str]
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Accept one; raise PermissionError if it was refused."""
-        handle, address = super().accept()
-        peer = stream_address(address)
-        if self.admits(peer.host):
-            return handle, address
-        self.counters["associations refused"] += 1
-        abort(handle)
-        # What tcp.Port knows of netfilter: this one came to nothing, go on with the next.
-        raise PermissionError(errno.EPERM, f"{peer.host} is refused")
+def _host_of(address: Sequence[object]) -> str:
+    return stream_address(address).host
 
 
 class _Port(tcp.Port):
@@ -89,9 +70,9 @@ class _Port(tcp.Port):
             made = bound_socket(self._addresses, port, self._liveness, reuse=True)
         except OSError as failure:
             raise CannotListenError(",".join(self._addresses), port, failure) from None
-        gate = _Gate(made.family, made.type, made.proto, fileno=made.detach())
-        gate.admits = admission_of(self.factory)
-        gate.counters = self.counters
+        # The kernel has set the association up by then: it answers an INIT by itself, without state
+        # until the peer has returned its cookie.
+        gate = doorway(made, admission_of(self.factory), _host_of, self._refused)
         try:
             listen(gate, self.backlog)
         except OSError as failure:
@@ -101,6 +82,15 @@ class _Port(tcp.Port):
             gate.close()
             raise
         return gate
+
+    def doRead(self) -> None:
+        """Accept what has come, as much as a turn of the reactor has room for."""
+        assert isinstance(self.socket, Doorway)
+        self.socket.begin_turn(self)
+        super().doRead()
+
+    def _refused(self) -> None:
+        self.counters["associations refused"] += 1
 
     def _buildAddr(self, address: Sequence[object]) -> StreamAddress:
         return stream_address(address)

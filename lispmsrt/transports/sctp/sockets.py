@@ -20,7 +20,6 @@ from lispmsrt.transports.interfaces import StreamAddress, TransportUnavailable
 __all__ = [
     "IPPROTO_SCTP",
     "Liveness",
-    "abort",
     "allow_paths",
     "bound_socket",
     "listen",
@@ -41,7 +40,6 @@ _ASSOCIATION = struct.Struct("=iHHIII")  # association, retransmissions, ...: 0 
 _PATH = struct.Struct("=i128sIHIIIIBx")  # association, address, heartbeat in ms, retransmissions
 _INIT = struct.Struct("=HHHH")  # outbound and inbound streams, attempts, longest RTO
 _SWITCH = struct.Struct("=iI")  # association, on or off
-_LINGER = struct.Struct("ii")
 
 _SRTT = struct.Struct("=164xI8x")
 """Of struct sctp_status: the primary path's smoothed round-trip time in ms."""
@@ -132,13 +130,6 @@ def listen(handle: socket.socket, backlog: int) -> None:
             "this kernel's SCTP can't sign its cookies:"
             " load the module `hmac` and the hash of the sysctl net.sctp.cookie_hmac_alg"
         ) from failure
-
-
-def abort(handle: socket.socket) -> None:
-    """Close at once: the peer gets an ABORT, and what it sent is dropped unread."""
-    with suppress(OSError):
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1, 0))
-    handle.close()
 
 
 def allow_paths(handle: socket.socket, count: int) -> None:

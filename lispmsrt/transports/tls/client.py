@@ -13,7 +13,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.ssl import CertificateOptions
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,6 +22,7 @@ from lispmsrt.transports.gate import Gate
 from lispmsrt.transports.tls.failures import TlsFailed
 from lispmsrt.transports.tls.identity import ServerIdentity
 from lispmsrt.transports.tls.stream import SecuredStream
+from lispmsrt.transports.tls.transport import TlsFactory
 
 __all__ = ["TlsClientEndpoint"]
 
@@ -48,7 +49,7 @@ class TlsClientEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         attempt = _Attempt(protocolFactory, self._identity)
-        tls = TLSMemoryBIOFactory(self._contexts, True, attempt, self._reactor)
+        tls = TlsFactory(self._contexts, True, attempt, self._reactor)
         attempt.start(self._tcp, tls, self._reactor, self._timeout)
         return attempt.result
 
@@ -89,7 +90,7 @@ class _Attempt(Gate):
         self._is_over = False
 
     def start(
-        self, tcp: IStreamClientEndpoint, tls: TLSMemoryBIOFactory, reactor: Any, timeout: float
+        self, tcp: IStreamClientEndpoint, tls: TlsFactory, reactor: Any, timeout: float
     ) -> None:
         """Connect by TCP; the rest follows."""
         self._timeout = reactor.callLater(timeout, self._too_late, timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -19,16 +20,17 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lispmsrt.sockets import plain_host
 from lispmsrt.transports.gate import Gate, Reset
 from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes
-from lispmsrt.transports.interfaces import admission_of
+from lispmsrt.transports.interfaces import IAdmission, admission_of
 from lispmsrt.transports.tls.failures import TlsFailed
 from lispmsrt.transports.tls.stream import SecuredStream
+from lispmsrt.transports.tls.transport import TlsFactory
 
 __all__ = ["TlsGate", "TlsServerEndpoint"]
 
@@ -55,12 +57,19 @@ class TlsServerEndpoint:
         self._contexts = contexts
         self._limits = limits
 
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it shows to clients."""
+        shown = self._contexts.certificate
+        return shown.to_cryptography() if shown is not None else None
+
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         gate = TlsGate(protocolFactory, self._contexts, self._reactor, self._limits)
         listening: Deferred[IListeningPort] = self._tcp.listen(gate)
         return listening
 
 
+@implementer(IAdmission)
 class TlsGate(Gate):
     """Who comes in by TCP gets a TLS connection, or a reset before a single octet of TLS."""
 
@@ -77,7 +86,7 @@ class TlsGate(Gate):
         self.handshakes = Handshakes(limits, reactor.seconds)
         self._admits = admission_of(application)
         self._reactor = reactor
-        self._tls = TLSMemoryBIOFactory(_Contexts(contexts), False, _Streams(self), reactor)
+        self._tls = TlsFactory(_Contexts(contexts), False, _Streams(self), reactor)
         self._latest_line = -math.inf
         self._under_way: dict[_Handshake, None] = {}
 
@@ -86,6 +95,10 @@ class TlsGate(Gate):
         for handshake in list(self._under_way):
             handshake.give_up("the port was closed")
         super().doStop()
+
+    def admits(self, host: str) -> bool:
+        """Whether the application admits this address, and there may be one more handshake."""
+        return self._admits(host) and self.handshakes.may_begin(host)
 
     def buildProtocol(self, addr: Any) -> IProtocol:
         if not (self._admits(addr.host) and self.handshakes.begin(addr.host)):

@@ -16,6 +16,23 @@ from lispmsrt.transports.tls.failures import TlsFailed, explained, verification_
 __all__ = ["SecuredStream"]
 
 
+class _Verification:
+    """What OpenSSL did not like. pyOpenSSL keeps its callbacks in a circle of references, so that
+    they had better hold nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+    def note(
+        self, connection: SSL.Connection, certificate: Any, number: int, depth: int, ok: int
+    ) -> bool:
+        """Take note of the first problem."""
+        if not ok and self.problem is None:
+            self.problem = verification_problem(number, depth)
+        return bool(ok)
+
+
 @implementer(IHandshakeListener)
 class SecuredStream(Protocol):
     """Keep the application away from a connection until its peer is known.
@@ -39,7 +56,7 @@ class SecuredStream(Protocol):
         self._tls: Any = None
         self._application: IProtocol | None = None
         self._is_over = False
-        self._problem: str | None = None
+        self._verification = _Verification()
 
     def connectionMade(self) -> None:
         self._tls = self.transport
@@ -48,14 +65,7 @@ class SecuredStream(Protocol):
         """Take note of why OpenSSL does not accept a certificate: its error has no room for it."""
         mode = connection.get_verify_mode()
         if mode & SSL.VERIFY_PEER:
-            connection.set_verify(mode, self._verified)
-
-    def _verified(
-        self, connection: SSL.Connection, certificate: Any, number: int, depth: int, ok: int
-    ) -> bool:
-        if not ok and self._problem is None:
-            self._problem = verification_problem(number, depth)
-        return bool(ok)
+            connection.set_verify(mode, self._verification.note)
 
     def handshakeCompleted(self) -> None:
         if self._is_over:
@@ -72,8 +82,9 @@ class SecuredStream(Protocol):
             self._fail(Failure())
             raise  # a mistake of the application's is logged by the reactor, which disconnects
         else:
-            self._is_over = True
-            self._ready(self._application)
+            ready = self._ready
+            self._end()
+            ready(self._application)
 
     def give_up(self, reason: Failure) -> None:
         """End a connection that is in its handshake; it is reset."""
@@ -88,11 +99,11 @@ class SecuredStream(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         reason = explained(reason)
         application, self._application = self._application, None
-        self._tls = None
+        self._tls = self.transport = None
         if application is not None:
             application.connectionLost(reason)
-        elif self._problem is not None:
-            self._fail(Failure(TlsFailed(self._problem)))
+        elif self._verification.problem is not None:
+            self._fail(Failure(TlsFailed(self._verification.problem)))
         elif isinstance(reason.value, TlsFailed):
             self._fail(reason)
         else:
@@ -100,5 +111,13 @@ class SecuredStream(Protocol):
 
     def _fail(self, reason: Failure) -> None:
         if not self._is_over:
-            self._is_over = True
-            self._failed(reason)
+            failed = self._failed
+            self._end()
+            failed(reason)
+
+    def _end(self) -> None:
+        """The handshake is over. Who waited for that holds the stream; were it held by the stream
+        too, only a collector of cycles would free both.
+        """
+        self._is_over = True
+        del self._check, self._build, self._ready, self._failed

@@ -1,0 +1,234 @@
+"""How much of the reactor's time UDP sockets take: by numbers for time, and at a real port."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from lispmsrt.compiled import twin
+from lispmsrt.control.plane import WORK_AT_ONCE, ControlPlane
+from lispmsrt.protocols import ControlProtocol
+from lispmsrt.sockets import set_receive_buffer
+from lispmsrt.transports.udp import Turns, listen_udp
+from lispmsrt.transports.udp.turns import LONGEST, SHARE, SHORTEST, Turn
+from tests.test_udp_port import _PATIENCE, _Part, _Reactor
+
+_V4 = "127.0.0.1"
+
+
+class _Loop:
+    """A reactor's loop as a number: sessions and sockets use up its time in turn."""
+
+    def __init__(self, sockets: int = 1) -> None:
+        self.now = 1000.0
+        self.turns = Turns(lambda: self.now)
+        self.sockets = [self.turns.another() for _ in range(sockets)]
+        self.by_sessions = self.by_sockets = 0.0
+        self.longest = 0.0
+        "seconds that sessions have waited at most"
+
+    def session(self, seconds: float) -> None:
+        """Have a session read a chunk."""
+        self.now += seconds
+        self.by_sessions += seconds
+        self.turns.others_worked()
+
+    def socket(self, each: float = 0.00002, piece: int = 16) -> int:
+        """Give each socket its turn, with more waiting than it can take; return what was taken."""
+        taken, before = 0, self.now
+        for turn in self.sockets:
+            taken += self._take(turn, each, piece)
+        self.by_sockets += self.now - before
+        self.longest = max(self.longest, self.now - before)
+        return taken
+
+    def _take(self, turn: Turn, each: float, piece: int) -> int:
+        if not turn.begin():
+            return 0
+        taken = 0
+        while taken < 256:
+            self.now += piece * each
+            taken += piece
+            if turn.is_over():
+                break
+        turn.end()
+        return taken
+
+
+class TurnTests(SynchronousTestCase):
+    """With sessions beside it, and without."""
+
+    def test_alone_it_takes_all(self) -> None:
+        """A whole batch each time, as long as that takes no longer than a turn may."""
+        loop = _Loop()
+        self.assertEqual([loop.socket(each=0.00001) for _ in range(50)], [256] * 50)
+
+    def test_a_turn_is_bounded_in_time(self) -> None:
+        """Of what takes long there are fewer: 1 ms each, and 16 at a time."""
+        loop = _Loop()
+        for _ in range(50):
+            self.assertIn(loop.socket(each=0.001, piece=1), (5, 6))
+        self.assertLess(loop.longest, LONGEST + 0.0011)
+
+    def test_busy_sessions_get_most_of_the_time(self) -> None:
+        """Whatever a datagram costs, however long the sessions' chunks are."""
+        for chunk in (0.00005, 0.001, 0.02):
+            for each in (0.000001, 0.00002, 0.001):
+                loop = _Loop()
+                while loop.now < 1010.0:
+                    loop.session(chunk)
+                    loop.socket(each)
+                self.assertLess(
+                    loop.by_sockets, 0.5 * loop.by_sessions + LONGEST + 256 * each, (chunk, each)
+                )
+
+    def test_datagrams_get_their_part_too(self) -> None:
+        """Where there is as much work as time."""
+        loop = _Loop()
+        while loop.now < 1010.0:
+            loop.session(0.001)
+            loop.socket()
+        self.assertGreater(loop.by_sockets, 0.9 * SHARE * 10)
+
+    def test_several_sockets_share_one_part(self) -> None:
+        """IPv4, IPv6, a Map-Resolver's."""
+        loop = _Loop(sockets=3)
+        while loop.now < 1010.0:
+            loop.session(0.001)
+            loop.socket()
+        self.assertLess(loop.by_sockets, 1.05 * SHARE * 10)
+        self.assertGreater(loop.by_sockets, 0.9 * SHARE * 10)
+
+    def test_sessions_that_wait_for_their_peers_wait_for_short_turns(self) -> None:
+        """They have nothing to read in between, but soon will."""
+        loop = _Loop()
+        loop.session(0.0001)
+        loop.socket()
+        loop.longest = 0.0
+        for _ in range(100):
+            loop.session(0.0001)
+            loop.socket()
+            loop.socket()
+        self.assertLess(loop.longest, SHORTEST + 17 * 0.00002)
+
+    def test_one_long_datagram_is_paid_for_once(self) -> None:
+        """And a process that was stopped meanwhile does not pay for all of that."""
+        loop = _Loop()
+        loop.session(0.001)
+        loop.socket(each=5.0, piece=1)
+        skipped = 0
+        loop.session(0.001)
+        while not loop.socket():
+            skipped += 1
+            loop.session(0.001)
+        self.assertGreater(skipped, 60)
+        self.assertLess(skipped, 90)
+        self.assertEqual(loop.turns.counters["UDP turns left to sessions"], skipped)
+
+
+class _Slow(_Part):
+    """Takes a millisecond for each datagram."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 50.0
+
+    def receive_datagram(self, data: bytes, source: tuple[bytes, int], now: float) -> None:
+        super().receive_datagram(data, source, now)
+        self.now += 0.001
+
+
+class PortTests(SynchronousTestCase):
+    """A real socket, in a reactor whose turns are the test's."""
+
+    if twin("lispmsrt.transports.udp._datagrams") is None:
+        skip = "needs the compiled module"
+
+    def setUp(self) -> None:
+        self.part, self.reactor = _Slow(), _Reactor()
+        self.turns = Turns(lambda: self.part.now)
+        plane = ControlPlane({kind: self.part for kind in range(16)}, (self.part,))
+        self.protocol = ControlProtocol(plane, self.reactor)
+        self.port: Any = listen_udp(
+            self.reactor, 0, self.protocol, _V4, 65_535, self.turns.another()
+        )
+        set_receive_buffer(self.port.socket, 1 << 20)
+        self.addCleanup(self._close)
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.settimeout(_PATIENCE)
+        self.addCleanup(self.client.close)
+
+    def _close(self) -> None:
+        self.port.stopListening()
+        self.reactor.advance(0)
+
+    def _go_on(self) -> None:
+        """Have one turn pass, as reactors do: what a timer sets is for the next."""
+        (call,) = self.reactor.getDelayedCalls()
+        call.func()
+        call.cancel()
+
+    def _send(self, count: int, octets: int = 1) -> None:
+        for number in range(count):
+            data = b"\x30" + number.to_bytes(2, "big") + bytes(octets)
+            self.client.sendto(data, (_V4, self.port.getHost().port))
+
+    def test_a_turn_ends_and_the_rest_waits_in_order(self) -> None:
+        """What was read already is taken in the next turns, by a timer if nothing else comes."""
+        self._send(100)
+        self.reactor.turn()
+        self.assertLessEqual(len(self.part.taken), WORK_AT_ONCE)
+        while self.reactor.getDelayedCalls():
+            before = len(self.part.taken)
+            self._go_on()
+            self.assertLessEqual(len(self.part.taken), before + WORK_AT_ONCE)
+        numbers = [int.from_bytes(data[1:3], "big") for data, _source in self.part.taken]
+        self.assertEqual(numbers, list(range(100)))
+
+    def test_long_datagrams_are_more_work(self) -> None:
+        """Of 4 KiB there is one at a time."""
+        self._send(20, 4096)
+        self.reactor.turn()
+        self.assertEqual(self.part.batches[0], 1)
+
+    def test_questions_out_of_the_ordinary_are_more_work(self) -> None:
+        """Those that subscribe cost as much as some Map-Registers with a wrong MAC."""
+        for _ in range(20):
+            self.client.sendto(b"\x80", (_V4, self.port.getHost().port))
+        self.reactor.turn()
+        self.assertEqual(self.part.batches[0], 4)
+
+    def test_sessions_have_their_turn_first(self) -> None:
+        """After a turn that was too long; not for ever."""
+        self._send(200)
+        self.reactor.turn()
+        taken = len(self.part.taken)
+        self.turns.others_worked()
+        self._go_on()
+        self.assertEqual(len(self.part.taken), taken)
+        self.turns.others_worked()
+        self.part.now += 0.1
+        self._go_on()
+        self.assertGreater(len(self.part.taken), taken)
+
+    def test_closing_forgets_what_waits(self) -> None:
+        """And leaves no timer."""
+        self._send(100)
+        self.reactor.turn()
+        taken = len(self.part.taken)
+        self.port.stopListening()
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.getDelayedCalls(), len(self.part.taken)), ([], taken))
+
+    def test_one_that_fails_takes_nothing_along(self) -> None:
+        """Not even what waits for another turn."""
+        for data in (b"\x30a", b"\x30poison", b"\x30b") * 10:
+            self.client.sendto(data, (_V4, self.port.getHost().port))
+        while len(self.part.taken) < 20:
+            if self.reactor.getDelayedCalls():
+                self.reactor.advance(0)
+            else:
+                self.assertTrue(self.reactor.turn())
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 10)
