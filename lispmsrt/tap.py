@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -19,17 +20,28 @@ from twisted.python import usage
 
 from lispmsrt.clock import MonotonicClock
 from lispmsrt.config import Config, ConfigError, ManagementConfig, load
+from lispmsrt.config.secret_files import exposure, has_secrets
 from lispmsrt.identity import StateError
 from lispmsrt.services.etr import Etr
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.map_resolver import MapResolverService
 from lispmsrt.services.map_server import MapServer
 from lispmsrt.services.operations import Operations
+from lispmsrt.services.process_limits import (
+    allow_descriptors,
+    descriptors_needed,
+    forbid_core_dumps,
+)
 from lispmsrt.services.systemd import SystemdNotifier
 from lispmsrt.views.node import NodeViews
 from lispmsrt.web.management import Management
 
 __all__ = ["Options", "makeService", "tune_garbage_collector"]
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""What has Twisted stop the reactor."""
+
+_log = Logger()
 
 
 class Options(usage.Options):
@@ -130,11 +142,24 @@ class Node(MultiService):
     def stopService(self) -> Deferred[Any]:
         """Stop the roles; fires when nothing is left open."""
         signal.signal(signal.SIGHUP, self._earlier_handler or signal.SIG_DFL)
+        handlers = {number: signal.signal(number, self._on_second_stop) for number in _STOPPING}
         stopped: Deferred[Any] = super().stopService()
-        return stopped
+        return stopped.addBoth(_give_back, handlers)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._reload_and_log)
+
+    def _on_second_stop(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._leave)
+
+    def _leave(self) -> None:
+        """Somebody does not want to wait: whatever is still open the kernel closes."""
+        sessions = len(self.map_server.sessions) if self.map_server is not None else 0
+        self._log.warn(
+            "told to stop once more: leaving at once, with {sessions} sessions not closed",
+            sessions=sessions,
+        )
+        self._reactor.crash()
 
     def reload(self) -> Deferred[None] | None:
         """Read the file again. ConfigError leaves everything as it is."""
@@ -184,6 +209,12 @@ class Node(MultiService):
         done.addCallback(lambda _: self._systemd.reloaded())
 
 
+def _give_back(result: Any, handlers: dict[signal.Signals, Any]) -> Any:
+    for number, handler in handlers.items():
+        signal.signal(number, handler or signal.SIG_DFL)
+    return result
+
+
 def _changed(earlier: Config, later: Config) -> tuple[str, ...]:
     """Return the sections that differ and are read at the start only."""
     names = ("map_server", "map_resolver", "etr", "management")
@@ -196,16 +227,51 @@ def tune_garbage_collector() -> None:
     """Have the garbage collector look less often at what stays anyway.
 
     Mappings hold no cycles, and a million of them are looked at again and again while they are
-    registered: that took 10 % of the time for each.
+    registered: that took 10 % of the time for each. What sessions leave behind in libraries does
+    hold cycles: with rarer collections it would pile up for hours.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(50_000, 5, 5)
+
+
+def _allow_sessions(config: Config) -> None:
+    """Have descriptors for all sessions that there may be, or say that there are too few."""
+    if config.map_server is None:
+        return
+    needed = descriptors_needed(config.map_server)
+    allowed = allow_descriptors(needed)
+    if allowed < needed:
+        _log.warn(
+            "only {allowed} file descriptors are allowed, and max-sessions = {sessions} may need"
+            " {needed}: when none is left, connections are reset. Raise ulimit -Hn or"
+            " LimitNOFILE=, or lower max-sessions",
+            allowed=allowed,
+            sessions=config.map_server.max_sessions,
+            needed=needed,
+        )
+
+
+def _look_at_mode(path: str, config: Config) -> None:
+    """Say that others may read the keys. That is no mistake where the machine has nobody else."""
+    with suppress(OSError):
+        why = exposure(os.stat(path))
+        if why and has_secrets(config):
+            _log.warn(
+                "{path} has secrets in it, and {why}: chmod 640, or put them into files of their"
+                " own (secret-file)",
+                path=path,
+                why=why,
+            )
 
 
 def makeService(options: Options) -> IService:
     """Build the roles that the file configures."""
     from twisted.internet import reactor
+
+    forbid_core_dumps()
+    _allow_sessions(options.config)
+    _look_at_mode(options["config"], options.config)
 
     # Delayed calls too must not care when somebody steps the wall clock.
     setattr(reactor, "seconds", time.monotonic)  # noqa: B010

@@ -48,8 +48,8 @@ class _Control:
     def connect_failed(self) -> None:
         self.calls.append("failed")
 
-    def session_lost(self, now: float) -> None:
-        self.calls.append("lost")
+    def session_lost(self, now: float, *, was_closed: bool = False) -> None:
+        self.calls.append("closed" if was_closed else "lost")
 
     def rearm(self, at: float) -> None:
         self.calls.append("rearm")

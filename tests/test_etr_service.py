@@ -722,9 +722,10 @@ class LifeTests(_Case):
         self.assertGreaterEqual(again.identity.next_nonce(), last)
 
     def test_a_state_directory_that_went_away_does_not_stop_the_stop(self) -> None:
-        """It is logged."""
+        """One line: what was put aside is lost, which harms nobody."""
         state = Path(self.mktemp())
         etr = self.etr(etr_text("10.1.1.0/24", options=f'state-dir = "{state}"'))
         (state / "etr-identity.new").mkdir()
-        self.successResultOf(etr.stopService())
-        self.assertEqual(len(self.flushLoggedErrors()), 1)
+        with capturedLogs() as events:
+            self.successResultOf(etr.stopService())
+        self.assertIn("the nonce was not kept: ", str(formatEvent(events[-1])))

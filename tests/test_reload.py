@@ -383,4 +383,5 @@ class NodeReloadTests(SynchronousTestCase):
         ours = signal.getsignal(signal.SIGHUP)
         self.node.stopService()
         self.assertNotEqual(signal.getsignal(signal.SIGHUP), ours)
+        self.network.run(1)
         self.node.startService()

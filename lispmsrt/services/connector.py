@@ -144,20 +144,22 @@ class Connector:
             self.failures.pop(self.transport.description, None)
             self._worked.add(self.transport.description)
 
-    def session_closed(self, why: str, *, has_served: bool) -> None:
-        """The session is over. A close before the first ACK is a failed attempt (docs/draft.rst,
-        "Back-off").
+    def session_closed(self, why: str, *, has_served: bool, by_map_server: bool = False) -> None:
+        """The session is over; ``by_map_server``: it was closed there, in order. A close before the
+        first ACK is a failed attempt (docs/draft.rst, "Back-off").
         """
         if self.phase is _Phase.STOPPED:
             return
         now = self._clock.seconds()
         transport, self.transport = self.transport, None
-        if has_served and now - self._up_since >= _LONG_ENOUGH:
+        has_lasted = has_served and now - self._up_since >= _LONG_ENOUGH
+        if has_lasted:
             self._backoff.reset()
         if has_served:
             self.phase = _Phase.IDLE
             self._next_transport = 0
-            self._control.session_lost(now)
+            # Two that take each other's session away again and again must not do so sooner.
+            self._control.session_lost(now, was_closed=by_map_server and has_lasted)
             return
         if transport is not None:
             self._note_failure(transport, f"nothing acknowledged after connecting: {why}")

@@ -18,6 +18,7 @@ from lispmsrt.config import SocketAddress
 from lispmsrt.histogram import Latency
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.listening import listen_control, stop_listening
+from lispmsrt.transports.udp import Turns
 from lispmsrt.wire.addresses import Afi
 
 __all__ = ["ControlSockets"]
@@ -38,7 +39,7 @@ class Plane(Protocol):
         """Take one datagram."""
 
     def receive_datagrams(self, batch: list[Datagram], now: float) -> None:
-        """Take the datagrams off the batch."""
+        """Take datagrams off the batch, as many as are no long work."""
 
     def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Return what is to be sent now."""
@@ -78,6 +79,7 @@ class ControlSockets:
         self._ports: list[IListeningPort] = []
         self._protocols: dict[_Side, ControlProtocol] = {}
         self._families: set[int] = set()
+        self._turns = Turns(clock.seconds)
         self._alarm = Alarm(clock, self.flush)
         self._looked_at = clock.seconds()
 
@@ -88,8 +90,9 @@ class ControlSockets:
 
     @property
     def counters(self) -> Counter[str]:
-        """What the sockets have counted, together, as long as they are open."""
-        return sum((protocol.counters for protocol in self._protocols.values()), Counter())
+        """What the sockets have counted, together, as long as they are open; and their turns."""
+        of_sockets = (protocol.counters for protocol in self._protocols.values())
+        return sum(of_sockets, self._turns.counters.copy())
 
     def can_reach(self, afi: int) -> bool:
         """Whether one of the sockets can send to addresses of this family (Afi)."""
@@ -100,7 +103,9 @@ class ControlSockets:
         for address in addresses:
             side = _Side(self, self._plane)
             protocol = ControlProtocol(side, self._clock, self._latency)
-            port, granted = listen_control(self._reactor, address, protocol, receive_buffer)
+            port, granted = listen_control(
+                self._reactor, address, protocol, receive_buffer, self._turns
+            )
             self._ports.append(port)
             self._protocols[side] = protocol
             self._families |= {afi for afi, any_one in _ANY if protocol.reaches(any_one)}
@@ -114,8 +119,10 @@ class ControlSockets:
     def look(self) -> None:
         """Take the datagrams that wait, if nobody looked for some time. Sessions call it between
         chunks: when a thousand of them have something to read, one turn of the reactor takes half a
-        second, and who asks for a mapping would wait for all of it.
+        second, and who asks for a mapping would wait for all of it. On the other hand datagrams
+        get half as much time as sessions, as long as these call.
         """
+        self._turns.others_worked()
         now = self._clock.seconds()
         if now - self._looked_at < _LONGEST_WAIT:
             return

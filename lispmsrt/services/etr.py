@@ -21,7 +21,7 @@ from lispmsrt.config import EtrConfig, EtrMapServerConfig, make_record
 from lispmsrt.control.etr_answers import EtrAnswers
 from lispmsrt.control.lisp_sec import EtrSecurity
 from lispmsrt.control.request_limits import RequestLimits
-from lispmsrt.identity import EtrIdentity
+from lispmsrt.identity import EtrIdentity, StateError
 from lispmsrt.mapping.etr_mappings import EtrMappings
 from lispmsrt.mapping.etr_states import EtrState
 from lispmsrt.protocols import ControlProtocol
@@ -182,7 +182,11 @@ class Etr(Service):
     # Life
 
     def startService(self) -> None:
-        """Open the UDP socket and register; ListenError says why the socket could not be opened."""
+        """Open the UDP socket and register; ListenError says why the socket could not be opened,
+        StateError why the state directory can't be written.
+        """
+        # Not when it was made: since then the process may have become another user's.
+        self.identity.save()
         self._port, self.receive_buffer = listen_control(
             self._reactor, self.config.control, self.udp, self.config.receive_buffer
         )
@@ -206,9 +210,11 @@ class Etr(Service):
         if self._port is not None:
             closing.append(stop_listening(self._port))
             self._port = None
-        # What was reserved is lost then, nothing else.
-        with self._log.failuresHandled("while keeping the nonce"):
+        try:
             self.identity.save()
+        except StateError as failure:
+            # What was reserved is lost then, nothing else.
+            self._log.error("the nonce was not kept: {reason}", reason=failure)
         return gatherResults(closing, consumeErrors=True).addCallback(lambda _: None)
 
     # UDP

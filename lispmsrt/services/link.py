@@ -40,7 +40,6 @@ from lispmsrt.wire.reliable_transport import (
 
 __all__ = ["EtrListener", "MapServerLink", "NullListener", "RegistrationRejected"]
 
-
 _LINE_DELAY = 1.0
 """Seconds over which EID-prefixes that were taken over go into one line of the log."""
 
@@ -339,7 +338,8 @@ class MapServerLink:
         if reason is CloseReason.CONNECTION_LOST and protocol.why_lost:
             why = protocol.why_lost
         self._log.info("session with Map-Server {peer} ended: {reason}", peer=self.name, reason=why)
-        self.connector.session_closed(why, has_served=session.has_served)
+        by_peer = reason is CloseReason.PEER_CLOSED
+        self.connector.session_closed(why, has_served=session.has_served, by_map_server=by_peer)
         self._wake()
         if had_refresh:
             self.last_end = (self._clock.seconds(), why)

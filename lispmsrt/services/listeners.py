@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -11,9 +13,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lispmsrt.config import transport_name
+from lispmsrt.services.certificate_dates import CertificateDates
 from lispmsrt.services.listening import ListenError, endpoint_from, stop_listening
 from lispmsrt.services.snapshots import ListenerSnapshot
 from lispmsrt.sockets import TcpOptions, apply_minimum_ttl, end_text, widen_backlog
+from lispmsrt.transports.doorway import guard
 from lispmsrt.transports.interfaces import TransportUnavailable
 
 __all__ = ["Listeners"]
@@ -24,8 +28,13 @@ class Listeners:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, tcp: TcpOptions) -> None:
+    def __init__(
+        self, reactor: Any, tcp: TcpOptions, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        """``wall_clock`` returns seconds since 1970: certificates go by that."""
         self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._certificates = CertificateDates()
         self._tcp = tcp
         self._ports: dict[str, IListeningPort] = {}
         self._missing: dict[str, str] = {}
@@ -42,9 +51,15 @@ class Listeners:
 
     def snapshot(self, sessions: dict[str, int]) -> tuple[ListenerSnapshot, ...]:
         """Return how every endpoint stands; ``sessions`` counts those of each endpoint string."""
+        wall, certificates = self._wall_clock(), self._certificates
         opened = (
             ListenerSnapshot(
-                text, transport_name(text), _shown(port), sessions=sessions.get(text, 0)
+                text,
+                transport_name(text),
+                _shown(port),
+                certificates.problem(text, wall),
+                sessions.get(text, 0),
+                certificates.end(text),
             )
             for text, port in self._ports.items()
         )
@@ -59,12 +74,17 @@ class Listeners:
         logged and left out.
         """
         endpoint = endpoint_from(serverFromString, self._reactor, description, "reliable-transport")
+        self._certificates.note(description, endpoint)
         failures: list[Failure] = []
         endpoint.listen(factory).addCallbacks(
-            self._opened, failures.append, callbackArgs=(description,)
+            self._opened, failures.append, callbackArgs=(description, factory)
         )
         for failure in failures:
             self._failed(description, failure)
+
+    def look(self) -> None:
+        """Say which certificates have expired meanwhile, or are about to."""
+        self._certificates.look(self._wall_clock())
 
     def check(self) -> None:
         """ListenError when there were endpoints to open and all are missing."""
@@ -77,8 +97,9 @@ class Listeners:
         self._missing.clear()
         return gatherResults([stop_listening(port) for port in ports])
 
-    def _opened(self, port: IListeningPort, description: str) -> None:
+    def _opened(self, port: IListeningPort, description: str, factory: IProtocolFactory) -> None:
         self._ports[description] = port
+        guard(port, factory)
         # Already the handshake is refused to who is too far away.
         apply_minimum_ttl(port, self._tcp)
         widen_backlog(port, description)

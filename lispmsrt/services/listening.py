@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort
 from lispmsrt.config import SocketAddress
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.sockets import set_receive_buffer
-from lispmsrt.transports.udp import listen_udp
+from lispmsrt.transports.udp import Turns, listen_udp
 
 __all__ = ["ListenError", "endpoint_from", "listen_control", "stop_listening"]
 
@@ -39,11 +39,18 @@ def endpoint_from(
 
 
 def listen_control(
-    reactor: Any, address: SocketAddress, protocol: ControlProtocol, receive_buffer: int
+    reactor: Any,
+    address: SocketAddress,
+    protocol: ControlProtocol,
+    receive_buffer: int,
+    turns: Turns | None = None,
 ) -> tuple[IListeningPort, int]:
-    """Open a UDP socket; return it, and the octets of receive buffer that the kernel granted."""
+    """Open a UDP socket; return it, and the octets of receive buffer that the kernel granted. With
+    ``turns`` it leaves time to whoever shares these.
+    """
+    turn = turns.another() if turns is not None else None
     try:
-        port = listen_udp(reactor, address.port, protocol, address.host, _MAX_DATAGRAM)
+        port = listen_udp(reactor, address.port, protocol, address.host, _MAX_DATAGRAM, turn)
     except CannotListenError as failure:
         raise ListenError(f"control {address}: {failure.socketError}") from None
     handle = getattr(port, "socket", None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import CooperativeTask, Cooperator, SchedulerStopped, TaskStopped
 from twisted.logger import Logger
@@ -34,25 +34,30 @@ from lispmsrt.mapping.database import Database
 from lispmsrt.protocols import RefusalProtocol, SessionProtocol
 from lispmsrt.services.admission import Admission, Refusals, RejectionLog
 from lispmsrt.services.control_sockets import ControlSockets
+from lispmsrt.services.draining import Draining
 from lispmsrt.services.listeners import Listeners
 from lispmsrt.services.listening import ListenError
 from lispmsrt.services.mapping_service import MappingService, Remembers
 from lispmsrt.services.reconfiguration import Reconfiguration, judge, part
 from lispmsrt.services.session_book import SessionBook
 from lispmsrt.services.snapshots import MapServerSnapshot
-from lispmsrt.session.base import CloseReason
 from lispmsrt.session.map_server import MapServerSession
+from lispmsrt.session.patience import Patience
 from lispmsrt.sockets import apply_tcp_options, end_text, pack_address, plain_host
 from lispmsrt.storage.memory import Memory
 from lispmsrt.storage.place import state_file
 from lispmsrt.storage.writing import cpu_seconds_of, writer_for
 from lispmsrt.transports.interfaces import IAdmission
 from lispmsrt.transports.tls.identity import certificate_names
+from lispmsrt.wire.messages import ControlType
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
 
 __all__ = ["MapServer"]
 
 _EXPIRY_INTERVAL = 1.0
+_WRITE_TIMEOUT = 60.0
+"""Seconds that the state file may take when the service stops: less than systemd waits."""
+
 _EVERYTHING = RegistrationRefresh(RefreshScope.EVERYTHING)
 
 
@@ -121,10 +126,11 @@ class MapServer(Service):
         self._admission = Admission(self.armory)
         self._soon = Alarm(self._clock, self.udp.flush)
         self._limits = config.session_limits()
+        self._patience = Patience()
         self._refusals = Refusals(self._clock)
         self._tcp = config.tcp.options()
         self._listeners = Listeners(reactor, self._tcp)
-        self._all_closed: Deferred[None] | None = None
+        self._drain = Draining(self._book, self._clock, config.drain_timeout)
         # Not a LoopingCall: making one imports, and so installs, the global reactor.
         self._expiry = Alarm(self._clock, self._expire)
         self._judging: CooperativeTask[Iterator[None]] | None = None
@@ -200,6 +206,7 @@ class MapServer(Service):
 
     def startService(self) -> None:
         """Open every socket; ListenError says which one could not be opened."""
+        self.mapping.plane.decline()
         try:
             self.udp.open(self.config.control, self.config.receive_buffer)
             if self._resolver is not None:
@@ -207,6 +214,7 @@ class MapServer(Service):
             for description in self.config.reliable_transport:
                 self._listeners.listen(description, _Sessions(self, description))
             self._listeners.check()
+            self._listeners.look()
         except ListenError:
             self._close_ports()
             raise
@@ -218,26 +226,46 @@ class MapServer(Service):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        """Close sessions and sockets; fires when nothing is left open."""
+        """Take no more registrations, keep what there is, close the sessions; who asks is answered
+        until that is done. Fires when nothing is left open.
+        """
         super().stopService()
         self._expiry.set(None)
-        self._soon.set(None)
         self._cooperator.stop()
-        closing = [self._close_ports()]
+        # To take one and not to keep it would be a lie: the ETR asks again, and the successor
+        # answers.
+        self.mapping.plane.decline(ControlType.MAP_REGISTER)
+        closing = [self._listeners.close()]
         if self.mapping.memory is not None:
             # Before the sessions end: whoever returns shall find what they hold now.
-            closing.append(self.mapping.memory.stop())
-        if self._book.protocols:
-            closed: Deferred[None] = Deferred()
-            if self._all_closed is None:
-                self._all_closed = Deferred()
-            self._all_closed.addCallback(lambda _: closed.callback(None))
-            closing.append(closed)
-            now = self._clock.seconds()
-            for session in self.sessions:
-                session.close(CloseReason.SHUTDOWN, now)
+            closing.append(self._patiently(self.mapping.memory.stop()))
+        closing.append(self._drain.begin())
         done = gatherResults(closing, consumeErrors=True)
-        return done.addCallback(lambda _: None)
+        return done.addCallback(lambda _: self._close_sockets())
+
+    def _patiently(self, written: Deferred[None]) -> Deferred[None]:
+        """Wait for the state file, but not for ever: a disk may hang."""
+        waited: Deferred[None] = Deferred()
+        call = self._clock.callLater(_WRITE_TIMEOUT, self._give_up_writing, waited)
+        written.addBoth(self._is_written, call, waited)
+        return waited
+
+    @staticmethod
+    def _is_written(_outcome: object, call: IDelayedCall, waited: Deferred[None]) -> None:
+        if call.active():
+            call.cancel()
+            waited.callback(None)
+
+    def _give_up_writing(self, waited: Deferred[None]) -> None:
+        self._log.error(
+            "the state file was not written within {seconds} s, going without the rest of it",
+            seconds=_WRITE_TIMEOUT,
+        )
+        waited.callback(None)
+
+    def _close_sockets(self) -> Deferred[None]:
+        self._soon.set(None)
+        return self.udp.close().addCallback(lambda _: None)
 
     def _close_ports(self) -> Deferred[Any]:
         return gatherResults([self._listeners.close(), self.udp.close()])
@@ -249,7 +277,7 @@ class MapServer(Service):
 
     def _wake(self) -> None:
         """Send what answers nobody in the next turn of the reactor."""
-        if self.running:
+        if self.udp.addresses:
             self._soon.set(self._clock.seconds())
 
     # Sessions
@@ -289,6 +317,7 @@ class MapServer(Service):
         self, protocol: SessionProtocol, claim: Claim, transport: str, peer: Any
     ) -> MapServerSession:
         apply_tcp_options(protocol.transport, self._tcp)
+        now = self._clock.seconds()
         return MapServerSession(
             registrar=self.registrar,
             arming=self._admission,
@@ -298,24 +327,24 @@ class MapServer(Service):
             peer=end_text(peer),
             limits=self._limits,
             wake=protocol.wake,
-            now=self._clock.seconds(),
+            now=now,
             proven=certificate_names(protocol.transport),
             members=self.mapping.members,
+            patience=self._patience.with_session(claim.address, now),
             id=self._book.next_id(),
             local=end_text(getattr(protocol.transport, "getHost", lambda: None)()),
         )
 
     def _session_closed(self, protocol: SessionProtocol) -> None:
         self._book.closed(protocol)
-        if not self._book.protocols and self._all_closed is not None:
-            self._all_closed.callback(None)
-            self._all_closed = None
+        self._drain.closed()
 
     def _expire(self) -> None:
         now = self._clock.seconds()
         is_more_due = self.registrar.expire(now)
         self._expiry.set(now if is_more_due else now + _EXPIRY_INTERVAL)
         self._book.sample(now)
+        self._listeners.look()
 
     # Another configuration
 

@@ -23,7 +23,7 @@ from lispmsrt.control.map_notifies import MapNotifies
 from lispmsrt.control.map_requests import MapRequests
 from lispmsrt.control.map_resolver import MapResolver, Target, Targets
 from lispmsrt.control.map_server import MapServerControl
-from lispmsrt.control.nonces import NonceMemory
+from lispmsrt.control.nonces import NonceCheck, NonceMemory
 from lispmsrt.control.plane import ControlPlane, Sends, Takes
 from lispmsrt.control.publications import PublicationPace
 from lispmsrt.control.questions import LISP_CONTROL_PORT, Questions
@@ -31,7 +31,8 @@ from lispmsrt.control.referrals import Referrals
 from lispmsrt.control.request_limits import RequestLimits
 from lispmsrt.control.retransmission import Retransmissions
 from lispmsrt.control.subscriptions import SubscriptionLimits, Subscriptions
-from lispmsrt.mapping.database import EidTable
+from lispmsrt.control.unproven import Unproven
+from lispmsrt.mapping.database import EidTable, Lease
 from lispmsrt.mapping.event_numbers import EventNumbers
 from lispmsrt.mapping.history import History
 from lispmsrt.mapping.lookup import Lookup
@@ -82,7 +83,8 @@ class MappingService:
         self._wake = wake
         # Growing across restarts too, so that xTRs can tell what is old.
         self._nonces = itertools.count(wall_clock_ns())
-        self.retransmissions = Retransmissions()
+        self._unproven = Unproven()
+        self.retransmissions = Retransmissions(unproven=self._unproven)
         self.notifies = MapNotifies(
             self.retransmissions, lambda: next(self._nonces) % (1 << 64), wake=wake
         )
@@ -97,6 +99,7 @@ class MappingService:
             limit=config.max_registrations,
             rejections=Rejections(on_rejection, numbers=self.history.numbers),
             recall=self._recall,
+            on_nonce=self._note_nonce if config.nonce_check is NonceCheck.STRICT else None,
         )
         self.armory = Armory(config.armory_limits(), config.trusted_addresses())
         self.memory: Memory | None = None
@@ -131,6 +134,16 @@ class MappingService:
     def _recall(self, table: EidTable, key: int) -> None:
         if self.memory is not None:
             self.memory.recall(table, key)
+
+    def _note_nonce(self, lease: Lease, nonce: int) -> None:
+        """Have a Registration be a repeat where somebody who has caught it sends it over UDP.
+
+        Only who demands that nonces count up can say that: an ETR may count those of its sessions
+        by themselves, or not at all (docs/draft.rst, "Nonces").
+        """
+        if lease.key is not None:
+            who = (lease.xtr, lease.key.fingerprint)
+            self.registrations.nonces.is_fresh(lease.xtr.site, who, nonce)
 
     def _is_partial(self) -> bool:
         return self.memory is not None and self.memory.is_partial
@@ -182,6 +195,7 @@ class MappingService:
             retransmissions=self.retransmissions,
             notifies=self.notifies,
             acknowledge=self.subscriptions.acknowledge if self.subscriptions else None,
+            unproven=self._unproven,
         )
 
     def _make_requests(self, questions: Questions, own: frozenset[bytes]) -> MapRequests:

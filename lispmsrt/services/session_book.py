@@ -23,6 +23,11 @@ SAMPLED_EVERY = 1.0
 SAMPLES = 64
 """Sessions whose round-trip time is asked for in one sample: each takes a system call."""
 
+_MINUTE = 60.0
+
+_MAX_NAMELESS_LINES = 60
+"""Lines in a minute about sessions that end before they are any xTR's."""
+
 
 class SessionBook:
     """Keep count of sessions."""
@@ -46,6 +51,9 @@ class SessionBook:
         self._turn: list[SessionProtocol] = []
         "sessions that are still to be asked, the next one last"
         self._sampled_at = float("-inf")
+        self._nameless = 0
+        "sessions that have ended before they were any xTR's, since:"
+        self._nameless_since = float("-inf")
 
     def next_id(self) -> int:
         """Return a number for a session that no other one has had."""
@@ -75,12 +83,28 @@ class SessionBook:
         self.ended.update(session.counters)
         reason = session.close_reason.value if session.close_reason else ""
         self.endings[reason] += 1
+        if session.lease is None and not self._has_line(protocol.clock.seconds()):
+            return
         self._log.info(
             "session {session} with {who} from {peer} over {transport} ended: {reason}",
             who=session.lease.xtr if session.lease is not None else "no xTR yet",
             reason=reason,
             **identity_of(session),
         )
+
+    def _has_line(self, now: float) -> bool:
+        """Whether there is a line for one more session that was no xTR's: whoever may connect can
+        do so without end.
+        """
+        if now - self._nameless_since >= _MINUTE:
+            self._nameless, self._nameless_since = 0, now
+        self._nameless += 1
+        if self._nameless == _MAX_NAMELESS_LINES + 1:
+            self._log.info(
+                "further sessions of this minute that end without an xTR get no line, but are"
+                " counted"
+            )
+        return self._nameless <= _MAX_NAMELESS_LINES
 
     def sample(self, now: float) -> None:
         """Ask some sessions for their round-trip times, in turn; at most once a second."""

@@ -69,8 +69,10 @@ class ListenerSnapshot:
     address: str
     "where it listens; empty where it does not"
     reason: str = ""
-    "why it does not"
+    "why it does not, or what peers may object to in its certificate"
     sessions: int = 0
+    certificate_end: float | None = None
+    "until when that is valid, in seconds since 1970; None where it shows none"
 
 
 @dataclass(frozen=True, slots=True)
