@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help
 help:  ## Show this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo:  ## Watch ETRs register, share and move EID-prefixes, and an ITR ask
@@ -43,8 +43,9 @@ lint:  ## Check style, format and types
 
 # What reads a peer's octets must be reached by tests in every branch; these need no sockets.
 COVERED_BY := $(patsubst tests/%.py,tests.%,$(filter-out \
-	$(addprefix tests/test_,bench.py demo.py guide.py internet.py metrics.py observers.py packaging.py \
-	    real_sockets.py simulation.py soak.py swarm_cli.py storage_restart.py tac.py tap.py units.py) \
+	$(addprefix tests/test_,bench.py bench_floods.py clean_lives_daemon.py demo.py guide.py internet.py \
+	    metrics.py observers.py packaging.py real_sockets.py simulation.py soak.py swarm_cli.py \
+	    storage_kills.py storage_restart.py tac.py tap.py units.py) \
 	$(wildcard $(addprefix tests/test_,session_over_*.py faults_*.py overlay_*.py quic_*.py \
 	    sctp_*.py usrsctp_*.py tls_*.py tcp_md5.py cli_*.py show*.py web_*.py)), \
 	$(wildcard tests/test_*.py)))
@@ -57,6 +58,7 @@ coverage:  ## Check that tests reach every branch of wire/ and session/
 .PHONY: run
 run:  ## Run a Map-Server in the foreground with tap/map-server.toml
 	@tools/setup.sh demo
+	@chmod o-rwx tap/*.toml  # there are secrets in them, and git knows no such mode
 	@exec $(BIN)/twistd -n --pidfile= lispmsrt --config tap/map-server.toml
 
 .PHONY: internet
@@ -77,6 +79,13 @@ bench:  ## Measure every goal of speed and memory beside a bare UDP echo (ROUNDS
 bench-plot:  ## Draw the growth curves of the last `make bench`
 	@tools/setup.sh plot
 	@$(BIN)/python -m benchmarks.plot build/bench.json docs/images/performance-growth.png
+
+# FLOODS_FLAGS=--kinds macs,unarmed floods with these only.
+.PHONY: bench-floods
+bench-floods:  ## Flood a Map-Server with twice what it can take: what is left for sessions? (ROUNDS=3)
+	@tools/setup.sh bench
+	@mkdir -p build
+	@$(BIN)/python -m benchmarks.floods --rounds $(ROUNDS) --json build/floods.json $(FLOODS_FLAGS)
 
 # SEED=7 runs one world, SEEDS=1000 so many, HOURS= each; see docs/reliability.rst.
 .PHONY: simulate

@@ -176,6 +176,7 @@ class ManagementGround(TestCase):
         if self.token is not None:
             file = self.directory / "token"
             file.write_text(f"{self.token}\n")
+            file.chmod(0o600)
             options.setdefault("token_file", file)
         self.map_server = self._start_map_server()
         self.etr = self.start_etr(*self.eids) if self.eids else None

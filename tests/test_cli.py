@@ -144,6 +144,7 @@ class CheckConfigTests(SynchronousTestCase):
         """Return a file that configures everything, and write the secret that it names."""
         path = self.mktemp()
         Path(path).write_text("TOP-SECRET-2\n")
+        Path(path).chmod(0o600)
         return BOTH_ROLES.replace("SECRET-FILE", path)
 
     def test_samples_are_right(self) -> None:

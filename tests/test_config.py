@@ -390,6 +390,7 @@ class SecretFileTests(SynchronousTestCase):
             (b" campus secret", False),
         ):
             self.file.write_bytes(content)
+            self.file.chmod(0o600)
             key = parse_config(self.text).site[0].keys[0].to_key()
             self.assertEqual(key.has_same_secret(expected), is_same, content)
 

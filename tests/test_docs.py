@@ -184,6 +184,7 @@ class SampleTests(SynchronousTestCase):
         roles = set()
         token = Path(self.mktemp())
         token.write_text("a-token-of-many-letters")
+        token.chmod(0o600)
         for name in PAGES:
             for sample in blocks(page(name), "toml"):
                 parsed = config.parse(re.sub(_SECRET_FILE, str(token), sample), name)

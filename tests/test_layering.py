@@ -13,7 +13,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _PACKAGE = _CHECKOUT / "lispmsrt"
 
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("lispmsrt.compiled", "lispmsrt.version"),
+    ("lispmsrt.bucket", "lispmsrt.compiled", "lispmsrt.version"),
     ("lispmsrt.wire",),
     ("lispmsrt.mapping",),
     ("lispmsrt.session", "lispmsrt.control"),

@@ -20,6 +20,7 @@ class _Ground(SynchronousTestCase):
     def setUp(self) -> None:
         self.token = Path(self.mktemp())
         self.token.write_text(f"{_TOKEN}\n")
+        self.token.chmod(0o600)
 
     def config(self, text: str) -> ManagementConfig:
         """Parse the table in a file of a Map-Server."""

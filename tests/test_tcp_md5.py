@@ -46,6 +46,7 @@ class _Keys:
     def key(self, octets: bytes = b"secret\n") -> str:
         """Return a file with this key."""
         path = Path(self.mktemp())  # type: ignore[attr-defined]
+        path.touch(0o600)
         path.write_bytes(octets)
         return str(path)
 
@@ -263,6 +264,18 @@ class OptionsTests(_Keys, SynchronousTestCase):
         """It is what this is for."""
         for problem in (self._server(key=""), self._client(key="")):
             self.assertEqual(problem, "tcpmd5: needs key=, a file with the key")
+
+    def test_key_that_others_may_read(self) -> None:
+        """Or write. Its group may read it: where the file is root's, the daemon's, say."""
+        path = Path(self.key())
+        for mode in (0o604, 0o644, 0o660, 0o602):
+            path.chmod(mode)
+            for problem in (self._server(key=str(path)), self._client(key=str(path))):
+                self.assertTrue(problem.startswith(f"key={path}: "), problem)
+                self.assertTrue(problem.endswith(" (chmod 640, or 600)"), problem)
+        for mode in (0o400, 0o640):
+            path.chmod(mode)
+            self.assertEqual(read_key(str(path)), b"secret")
 
     def test_key_that_is_not_there(self) -> None:
         """Named with its option."""

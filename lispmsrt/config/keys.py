@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from lispmsrt.config.secret_files import read_secret_file
 from lispmsrt.config.section import Section
 from lispmsrt.wire.authentication import ALGORITHM_NAMES, Coverage, Key
 
@@ -57,10 +58,7 @@ class KeyConfig(Section):
 
 
 def _read_secret(path: Path) -> bytes:
-    try:
-        secret = path.read_bytes().removesuffix(b"\n")
-    except OSError as failure:
-        raise ValueError(f"secret-file {path} can't be read: {failure.strerror}") from None
+    secret = read_secret_file(path, "secret-file").removesuffix(b"\n")
     if not secret:
         raise ValueError(f"secret-file {path} is empty")
     return secret

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lispmsrt.config.secret_files import read_secret_file
 from lispmsrt.config.section import Section, repeated
 from lispmsrt.config.values import Flag
 
@@ -37,10 +38,7 @@ class Reach(enum.Enum):
 
 def read_token(path: Path) -> bytes:
     """Return the bearer token in a file; ValueError says what is wrong with it."""
-    try:
-        token = path.read_bytes().strip()
-    except OSError as failure:
-        raise ValueError(f"token-file {path} can't be read: {failure.strerror}") from None
+    token = read_secret_file(path, "token-file").strip()
     if len(token) < _MIN_TOKEN or _TOKEN.fullmatch(token) is None:
         raise ValueError(
             f"token-file {path} does not have a token: one line of at least {_MIN_TOKEN} letters,"

@@ -73,6 +73,8 @@ class MapServerConfig(Section):
     state: StateText = "auto"
     "the file that outlives the process; auto: where daemons keep theirs; off: none"
     probation: Seconds = 30.0
+    drain_timeout: Seconds = 10.0
+    "a service that stops has so long to close its sessions; then they are reset"
     rloc_membership: tuple[RlocMembershipConfig, ...] = ()
     "instances and families whose RLOCs are distributed over sessions"
     subscriptions: SubscriptionsConfig = SubscriptionsConfig()

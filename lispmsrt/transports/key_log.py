@@ -6,6 +6,7 @@ Whoever reads that file reads the connections.
 from __future__ import annotations
 
 import os
+import stat
 
 from twisted.logger import Logger
 
@@ -13,6 +14,8 @@ __all__ = ["KeyLog"]
 
 # Not to wait for a reader, should it be a pipe.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class KeyLog:
@@ -41,13 +44,32 @@ class KeyLog:
         """
         if self._is_broken:
             return
-        try:
-            with open(os.open(self._path, _FLAGS, 0o600), "ab") as file:
-                file.write(line)
-        except OSError as failure:
+        problem = self._append(line)
+        if problem:
             self._is_broken = True
             self._log.warn(
-                "keyLog={path}: can't be written: {problem}",
-                path=self._path,
-                problem=failure.strerror,
+                "keyLog={path}: can't be written: {problem}", path=self._path, problem=problem
             )
+
+    def _append(self, line: bytes) -> str:
+        """Append to the file; return why that can't be done, or nothing."""
+        try:
+            with open(os.open(self._path, _FLAGS, 0o600), "ab") as file:
+                # Of what was opened: somebody may have put his own file in its place.
+                problem = _exposure(os.fstat(file.fileno()))
+                if not problem:
+                    file.write(line)
+                return problem
+        except OSError as failure:
+            return failure.strerror or str(failure)
+
+
+def _exposure(found: os.stat_result) -> str:
+    """Return who else may read a file; nothing for pipes and devices: who names one knows who reads
+    it.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        return "it is another user's"
+    return "others may read it or write to it (chmod 600)" if found.st_mode & _OTHERS else ""

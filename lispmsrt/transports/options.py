@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from lispmsrt.config.secret_files import exposure
 from lispmsrt.sockets import pack_address
 
 __all__ = [
@@ -16,7 +17,11 @@ __all__ = [
     "port_number",
     "readable_file",
     "seconds",
+    "secret_octets",
 ]
+
+_MAX_SECRET = 1 << 20
+"""Octets: a private key may have a chain of certificates beside it, a device has no end."""
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 
@@ -76,3 +81,13 @@ def readable_file(text: str, name: str) -> str:
             return os.path.abspath(text)  # a daemon changes its directory
     except OSError as failure:
         raise ValueError(f"{name}={text}: can't be read: {failure.strerror}") from None
+
+
+def secret_octets(path: str, name: str) -> tuple[bytes, str]:
+    """Return what a file holds, and the sentence that refuses it where others than its owner and
+    its group may read it: whoever named the wrong file is told that instead.
+    """
+    with open(readable_file(path, name), "rb") as file:
+        # Of what was opened: the name may lead elsewhere a moment later.
+        why = exposure(os.fstat(file.fileno()))
+        return file.read(_MAX_SECRET), f"{name}={path}: {why} (chmod 640, or 600)" if why else ""

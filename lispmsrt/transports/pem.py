@@ -9,14 +9,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from lispmsrt.transports.options import readable_file
+from lispmsrt.transports.options import readable_file, secret_octets
 
 __all__ = ["certificates_in", "private_key_in"]
 
 
 def certificates_in(path: str, name: str) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, at least one; ``name`` is the option's."""
-    octets = _octets(path, name)
+    with open(readable_file(path, name), "rb") as file:
+        octets = file.read()
     try:
         return x509.load_pem_x509_certificates(octets)
     except ValueError:
@@ -24,14 +25,16 @@ def certificates_in(path: str, name: str) -> list[x509.Certificate]:
 
 
 def private_key_in(path: str, name: str, certificate: x509.Certificate) -> Any:
-    """Return the private key of a PEM file, which must be the certificate's."""
-    octets = _octets(path, name)
+    """Return the private key of a PEM file that others can't read; it must be the certificate's."""
+    octets, exposed = secret_octets(path, name)
     try:
         key: Any = load_pem_private_key(octets, password=None)
     except TypeError:
         raise ValueError(f"{name}={path}: the private key is encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError(f"{name}={path}: has no private key in PEM") from None
+    if exposed:
+        raise ValueError(exposed)
     if key.public_key() != certificate.public_key():
         raise ValueError(f"{name}={path}: the private key is not the certificate's")
     if not _is_usable(key):
@@ -46,8 +49,3 @@ def _is_usable(key: object) -> bool:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
     return isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
-
-
-def _octets(path: str, name: str) -> bytes:
-    with open(readable_file(path, name), "rb") as file:
-        return file.read()

@@ -36,8 +36,8 @@ from lispmsrt.transports.options import (
     number,
     peer_port,
     port_number,
-    readable_file,
     seconds,
+    secret_octets,
 )
 
 __all__ = ["client_endpoint", "read_key", "server_endpoint", "set_key"]
@@ -108,11 +108,13 @@ def client_endpoint(
 
 
 def read_key(path: str) -> bytes:
-    """Return the key in a file: what it holds but for one newline at its end."""
+    """Return the key in a file, which others can't read: all but for a newline at its end."""
     if not path:
         raise ValueError("tcpmd5: needs key=, a file with the key")
-    with open(readable_file(path, "key"), "rb") as file:
-        key = file.read(_MAX_KEY + 2).removesuffix(b"\n")
+    octets, exposed = secret_octets(path, "key")
+    if exposed:
+        raise ValueError(exposed)
+    key = octets.removesuffix(b"\n")
     if not 1 <= len(key) <= _MAX_KEY:
         raise ValueError(f"key={path}: a key has 1 to {_MAX_KEY} octets")
     return key
