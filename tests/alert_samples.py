@@ -40,6 +40,8 @@ _GIVEN_UP = _series("lispmsrt_map_notifies_unacknowledged_total")
 _NOT_MAPPED = _series("lispmsrt_eids_not_mapped_total", 'reason="no_site"')
 _REQUESTS = _series("lispmsrt_map_requests_received_total")
 _LIMITED = _series("lispmsrt_map_requests_dropped_total", 'reason="rate_limit"')
+_STATE_UP = _series("lispmsrt_state_up")
+_UNWRITTEN = _series("lispmsrt_state_unwritten")
 _ETR_SESSION = _series("lispmsrt_etr_session_up", 'map_server="192.0.2.1:4342"')
 _ETR_REJECTED = _series(
     "lispmsrt_etr_registrations", 'map_server="192.0.2.1:4342",state="rejected"'
@@ -98,6 +100,12 @@ SAMPLES = (
     AlertSample("LispmsrtMapRequestsLimited", {_LIMITED: "0+900x30"}, {_LIMITED: "0+300x30"}),
     AlertSample(
         "LispmsrtSlowAnswers", _latency("0+10x30", "0+100x30"), _latency("0+100x30", "0+100x30")
+    ),
+    AlertSample("LispmsrtStateNotWritten", {_STATE_UP: "1x15 0x15"}, {_STATE_UP: "1x22 0x8"}),
+    AlertSample(
+        "LispmsrtStateBehind",
+        {_UNWRITTEN: "0x10 11000+1000x20"},
+        {_UNWRITTEN: "0x14 900000x8 0x3 900000x5"},
     ),
     AlertSample("LispmsrtEtrWithoutSession", {_ETR_SESSION: "0x30"}, {_ETR_SESSION: "1x30"}),
     AlertSample("LispmsrtEtrRejected", {_ETR_REJECTED: "3x30"}, {_ETR_REJECTED: "0x30"}),

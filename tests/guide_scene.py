@@ -329,7 +329,9 @@ class Scene:
         for machine in self.machines.values():
             Path(machine.etc, "ca.pem").write_bytes(made.certificate_pem)
         Path(self.machines[name].etc, "ms1.pem").write_bytes(made.certificate_pem)
-        Path(self.machines[name].etc, "ms1.key").write_bytes(made.key_pem)
+        key = Path(self.machines[name].etc, "ms1.key")
+        key.touch(0o600)
+        key.write_bytes(made.key_pem)
 
     def _act_connect(self, host: str, times: str = "1") -> None:
         """Somebody connects who was never heard of."""

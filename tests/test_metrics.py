@@ -98,7 +98,9 @@ class RenderTests(Ground):
     def setUp(self) -> None:
         """A Map-Server, and an ETR with a session."""
         super().setUp()
-        self.map_server = self.server(server_text(options=_SUBSCRIPTIONS))
+        self.state = Path(self.mktemp()).absolute() / "map-server.state"
+        options = f'state = "{self.state}"\n{_SUBSCRIPTIONS}'
+        self.map_server = self.server(server_text(options=options))
         self.map_etr = self.etr("10.1.1.0/24", "10.1.2.0/24")
         self.network.run(5)
         self.views = node(self.map_server, self.map_etr)
@@ -230,6 +232,17 @@ class RenderTests(Ground):
         name = "lispmsrt_eids_not_mapped_total"
         self.assertEqual(found[name, (("reason", "not_registered"),)], 1)
         self.assertEqual(found[name, (("reason", "no_site"),)], 1)
+
+    def test_the_state_file_is_told(self) -> None:
+        """What a crash would lose, and whether the file takes anything."""
+        memory = self.map_server.mapping.memory
+        assert memory is not None
+        names = ("up", "unwritten", "restoring")
+        self.network.run(1)
+        found = [self.scrape()[f"lispmsrt_state_{name}", ()] for name in names]
+        self.assertEqual(found, [1, 0, 0])
+        self.patch(memory, "problem", "it is full")
+        self.assertEqual(self.scrape()["lispmsrt_state_up", ()], 0)
 
     def test_alerts_and_dashboard_ask_for_what_there_is(self) -> None:
         """A metric that is not rendered would never alert."""

@@ -97,8 +97,11 @@ def _bars(rates: Sequence[float]) -> Text:
 
 def _listeners(seen: OverviewView) -> Iterator[tuple[Text, ...]]:
     for each in seen.listeners:
-        state = state_cell(f"failed: {each.reason}") if not each.address else state_cell("up")
-        yield each.endpoint, each.transport, each.address, f"{each.sessions:,}", state
+        state = "up" if each.address else "failed"
+        # Something may be wrong though it listens: a certificate has expired.
+        said = f"{state}: {each.reason}" if each.reason else state
+        cell = Cell(said, Tone.BAD) if each.reason else state_cell(said)
+        yield each.endpoint, each.transport, each.address, f"{each.sessions:,}", cell
 
 
 OVERVIEW = View(

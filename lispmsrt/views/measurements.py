@@ -48,6 +48,8 @@ class MapServerMeasurements:
     "whether what changes is written"
     state_restoring: bool = False
     "whether something is left to be restored"
+    certificate_ends: tuple[tuple[str, str, float], ...] = ()
+    "endpoint, transport, and until when its certificate is valid, in seconds since 1970"
 
 
 def measure_map_server(server: MapServer) -> MapServerMeasurements:
@@ -64,6 +66,11 @@ def measure_map_server(server: MapServer) -> MapServerMeasurements:
         state_unwritten=memory.unwritten if memory is not None else None,
         state_up=memory is not None and not memory.problem,
         state_restoring=memory is not None and memory.is_partial,
+        certificate_ends=tuple(
+            (one.endpoint, one.transport, one.certificate_end)
+            for one in server.snapshot().listeners
+            if one.certificate_end is not None
+        ),
     )
 
 

@@ -44,7 +44,8 @@ class Overview:
         """Return it; it may be half a second old."""
         now = self._times.now
         if self._latest is None or now >= self._until:
-            self._until = now + LIFETIME
+            # Nobody is to be told for half a second that nothing listens, who asked too early.
+            self._until = now + LIFETIME if self._server.running else now
             self._latest = self._make()
         return self._latest
 

@@ -145,7 +145,7 @@ def counters_of_port(port: object) -> Counter[str]:
     there, have counted.
     """
     factory = getattr(port, "factory", None)
-    parts = [port, factory, getattr(factory, "handshakes", None)]
+    parts = [port, factory, getattr(factory, "handshakes", None), getattr(port, "socket", None)]
     return _sum(map(_counters, parts))
 
 

@@ -178,6 +178,13 @@ def _measured(measured: MapServerMeasurements) -> Iterator[Metric]:
         ),
     ):
         yield _gauge(f"lispmsrt_{name}", text, value)
+    if measured.certificate_ends:
+        yield _gauges(
+            "lispmsrt_certificate_end_timestamp_seconds",
+            "Until when the certificate of an endpoint is valid, in seconds since 1970.",
+            ("endpoint", "transport"),
+            (((name, transport), end) for name, transport, end in measured.certificate_ends),
+        )
     if measured.state_unwritten is not None:
         yield from _state(measured, measured.state_unwritten)
     yield _histogram(

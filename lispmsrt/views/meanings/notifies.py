@@ -23,7 +23,7 @@ MAP_NOTIFIES = Group(
 
 RETRANSMISSIONS = Group(
     "retransmissions",
-    ("control/retransmission.py",),
+    ("control/retransmission.py", "control/acknowledgements.py"),
     {
         "Map-Notifies out": "Unsolicited Map-Notifies and publications, repetitions too.",
         "retransmissions": "Those of them that were sent again.",
@@ -36,6 +36,19 @@ RETRANSMISSIONS = Group(
         "Map-Notify-Acks unasked": "With a nonce that is not, or no longer, outstanding.",
         "Map-Notify-Acks of something else": "Right nonce and key, and other records.",
         "Map-Notify-Acks with authentication failures": "With another key, or wrong data.",
+        "Map-Notify-Acks dropped: too many failures from their source": (
+            "Not looked at: wrong ones came from this address or IPv6 /64 faster than is looked"
+            " into."
+        ),
+        "Map-Notify-Acks dropped: too many failures from unknown sources": (
+            "Not looked at: wrong ones came from too many addresses, none of which was told."
+        ),
+        "Map-Notify-Acks dropped: too many failures in the name of their xTR": (
+            "Not looked at: too many wrong ones came from an address that was told something."
+        ),
+        "Map-Notify-Acks dropped: too many failures in the names of known xTRs": (
+            "Not looked at: too many wrong ones came from addresses that were told something."
+        ),
     },
 )
 
@@ -43,6 +56,7 @@ SUBSCRIPTIONS = Group(
     "subscriptions",
     (
         "control/subscriptions.py",
+        "control/subscription_proofs.py",
         "control/subscription_proposals.py",
         "control/subscription_admission.py",
         "control/subscription_cancellations.py",
@@ -63,6 +77,18 @@ SUBSCRIPTIONS = Group(
             "Forgotten for newer ones of the same xTR that wait too."
         ),
         "subscriptions refused: no key": "No xTR of this ID has registered, or none with a key.",
+        "subscriptions refused: too many failures from their source": (
+            "Too many from this address or IPv6 /64 wait, or were not acknowledged."
+        ),
+        "subscriptions refused: too many failures from unknown sources": (
+            "Too many in all wait, or were not acknowledged, and follow no subscription."
+        ),
+        "subscriptions refused: too many failures in the name of their xTR": (
+            "Too many renewals of this xTR wait, or were not acknowledged."
+        ),
+        "subscriptions refused: too many failures in the names of known xTRs": (
+            "Too many renewals in all wait, or were not acknowledged."
+        ),
         "subscriptions refused: no EID that can be looked up": "No EID that can be registered.",
         "subscriptions refused: no site in that instance": "Nothing is configured there.",
         "subscriptions refused: no proxy-reply": (
@@ -85,10 +111,14 @@ SUBSCRIPTIONS = Group(
 
 NOTIFICATIONS = Group(
     "notifications",
-    ("mapping/publisher.py",),
+    ("mapping/publisher.py", "mapping/replaced.py"),
     {
         "notifications lost": (
             "Changes for a session that did not read: it is closed, and begins anew."
+        ),
+        "replaced registrations forgotten": (
+            "Taken over by another xTR, and the oldest of too many: who had them is not asked"
+            " when they are free again."
         ),
     },
 )

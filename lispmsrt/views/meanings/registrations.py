@@ -22,6 +22,20 @@ MAP_REGISTERS = Group(
         "Map-Registers refused: OTHER": (
             "No record has an EID of a family that can be registered; dropped."
         ),
+        "Map-Registers dropped: too many failures from their source": (
+            "Not looked at: wrong ones and repeats came from this address or IPv6 /64 faster than"
+            " is looked into."
+        ),
+        "Map-Registers dropped: too many failures from unknown sources": (
+            "Not looked at: wrong ones came from too many addresses, or made-up ones. Who has"
+            " registered before is heard all the same."
+        ),
+        "Map-Registers dropped: too many failures in the name of their xTR": (
+            "Not looked at: somebody who writes this xTR's IDs and address fails all the time."
+        ),
+        "Map-Registers dropped: too many failures in the names of known xTRs": (
+            "Not looked at: somebody fails all the time in the names and addresses of many xTRs."
+        ),
         "Map-Registers from elsewhere": (
             "Sent again from another address, by an ETR without xTR-ID: caught and replayed, or a"
             " NAT that changed; dropped."
@@ -46,7 +60,7 @@ MAP_REGISTERS = Group(
 
 REGISTRATIONS = Group(
     "registrations",
-    ("mapping/registrar.py", "mapping/rejections.py"),
+    ("mapping/registrar.py", "mapping/registrations.py", "mapping/rejections.py"),
     {
         "withdrawn": "Registrations that their xTR ended with a TTL of 0.",
         "expired": "Registrations that nobody confirmed in time.",

@@ -9,6 +9,7 @@ __all__ = ["ENDINGS", "ETR_SESSIONS", "SESSIONS"]
 
 _BOTH = {
     "octets in": "Octets received.",
+    "input held back": "Times that nothing was read for a while: too much had been refused.",
     "octets out": "Octets handed to the transport.",
     "messages in": "Messages received.",
     "messages out": "Messages sent.",
@@ -29,6 +30,9 @@ SESSIONS = Group(
         "rejections out": "Registrations that were refused.",
         "withdrawals out": "Registrations ended because the configuration changed.",
         "notifications out": "Mapping Notifications: changes told to the xTRs concerned.",
+        "refreshes of vacant EID-prefixes out": (
+            "EID-prefixes that another xTR had taken over and has left: who had them is asked."
+        ),
         "not armed": "First Registrations of xTRs that may not have this session.",
         "certificate not of the xTR": "First Registrations whose TLS certificate is another's.",
         "subscriptions beyond the limit": "RLOC membership: more families than one xTR may follow.",
@@ -71,5 +75,6 @@ ENDINGS = Group(
         CloseReason.SITE_REMOVED.value: "Sessions closed because their site was removed.",
         CloseReason.CERTIFICATE.value: "Sessions closed for a TLS certificate that is not theirs.",
         CloseReason.CLEARED.value: "Sessions that an operator closed.",
+        CloseReason.REFUSED.value: "Sessions closed because of too much that came to nothing.",
     },
 )

@@ -23,9 +23,11 @@ _SCTP_BOTH = {
 TRANSPORTS = Group(
     "transports",
     (
+        "transports/doorway.py",
         "transports/handshakes.py",
         "transports/tls/server.py",
         "transports/tcp_md5.py",
+        "transports/quic/retries.py",
         "transports/quic/server.py",
         "transports/sctp/association.py",
         "transports/sctp/kernel.py",
@@ -40,6 +42,11 @@ TRANSPORTS = Group(
         "handshakes refused: too many": "More were under way than there may be in all.",
         "handshakes refused: too many of one address": "One address had too many under way.",
         "handshakes refused: too often from one address": "One address begins too many a second.",
+        "handshakes refused: too often in all": "All together begin too many a second.",
+        "handshakes refused: no time left for more": "They have had their part of the time.",
+        "connections reset: no file descriptor left": (
+            "The process has as many files and sessions open as it may; those that are up stay."
+        ),
         "connections refused: outside the prefixes": (
             "TCP-MD5: signed with the key, from outside the prefixes of the endpoint; reset."
         ),
@@ -53,6 +60,9 @@ TRANSPORTS = Group(
             "QUIC: first packets below 1200 octets, or after the port was closed."
         ),
         "Initials refused: not admitted": "QUIC: nobody registered from there before.",
+        "Initials refused: too many without a token": (
+            "QUIC: from one address or in all; it may be made up, and gets no Retry."
+        ),
         "Initials refused: bad token": "QUIC: first packets with a wrong or old Retry token.",
         "Initials that made no sense": "QUIC: first packets that can't be decrypted.",
         "Retries sent": "QUIC: peers asked to prove their address.",

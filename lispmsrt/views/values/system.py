@@ -25,7 +25,7 @@ class ListenerView:
     address: str
     "empty where it does not listen"
     reason: str
-    "why it does not"
+    "why it does not, or what peers may object to in its certificate"
     sessions: int
 
 

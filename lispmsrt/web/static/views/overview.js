@@ -131,7 +131,7 @@ function makeCharts() {
 const LISTENER_COLUMNS = [
   { title: "Transport", show: (each) => transport(each.transport) },
   { title: "Address", show: (each) => (each.address ? code(each.address) : code(each.endpoint)), className: "grow" },
-  { title: "State", show: (each) => (each.address ? badge("listening", "ok") : [badge("closed", "problem"), " ", each.reason]) },
+  { title: "State", show: (each) => [badge(each.address ? "listening" : "closed", each.reason ? "problem" : "ok"), " ", each.reason] },
   { title: "Sessions", show: (each) => count(each.sessions), className: "number" },
 ];
 
