@@ -7,11 +7,15 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lispmsrt.session.map_server import MapServerSession
 from tests.simulate.convergence import SETTLING
 from tests.simulate.mistakes import MISTAKES
+from tests.simulate.recovery import FAULTS as SINGLE_FAULTS
+from tests.simulate.recovery import recovery
 from tests.simulate.running import Report, Sums, live, run_seed
 from tests.simulate.schedule import FAULTS, Event, plan_of
 from tests.simulate.shrinking import shrink
@@ -96,6 +100,62 @@ class ReplayTests(SynchronousTestCase):
         needed = {events[7], events[31]}
         kept = shrink(events, lambda fewer: needed <= set(fewer))
         self.assertEqual(set(kept), needed)
+
+
+def _break(*_: object) -> None:
+    raise RuntimeError("planted")
+
+
+@cache
+def _first_report() -> Report:
+    reports = (run_seed(seed, 0.3) for seed in range(1, 60))
+    return next(report for report in reports if report is not None)
+
+
+class ReportTests(SynchronousTestCase):
+    """What is said of a seed that breaks a promise is enough for somebody who sees only that."""
+
+    def setUp(self) -> None:
+        """Plant a mistake."""
+        self.patch(MapServerSession, "_on_timeout", _break)
+        self.report = _first_report()
+        self.text = self.report.text()
+
+    def test_it_says_who_was_there_what_was_done_and_what_happened(self) -> None:
+        """In words."""
+        self.assertIn("breaks NothingLoggedAsError", self.text)
+        self.assertIn("planted", self.text)
+        for line in (r"    MS1 at 192\.0\.2\.1$", r"    ETR2 at .*, site blue, .*, xTR-ID 2$"):
+            self.assertRegex(self.text, re.compile(line, re.MULTILINE))
+        for event, what in self.report.events:
+            self.assertIn(f"    {tuple(event)},  # {what}", self.text)
+        self.assertLessEqual(len(self.report.events), 6)
+        self.assertRegex(self.text, re.compile("^[0-9:.]+  BROKEN: Nothing", re.MULTILINE))
+        self.assertRegex(self.text.splitlines()[-1], "^again: make simulate SEED=[0-9]+ HOURS=0.3$")
+
+    def test_what_it_says_to_do_shows_it_again(self) -> None:
+        """The same seed of other hours is another world."""
+        options = dict(re.findall(r"(\w+)=(\S+)", self.text.splitlines()[-1]))
+        again = run_seed(int(options["SEED"]), float(options["HOURS"]), shrinks=False)
+        assert again is not None
+        self.assertEqual(again.violation.invariant, self.report.violation.invariant)
+
+    def test_its_schedule_alone_shows_it_again(self) -> None:
+        """As it is printed: to be kept as a test."""
+        events = [Event(*event) for event, _what in self.report.events]
+        world = live(self.report.plan, events)
+        assert world.violation is not None
+        self.assertEqual(world.violation.invariant, self.report.violation.invariant)
+
+
+class RecoveryTests(SynchronousTestCase):
+    """One fault in a world at rest."""
+
+    def test_everything_is_back_within_a_period_and_the_longest_back_off(self) -> None:
+        """However it was lost: until the next Map-Register, and until the next connection."""
+        for fault in SINGLE_FAULTS:
+            for seed in range(1, 31 if _LONG else 4):
+                self.assertLess(recovery(seed, fault), 60.0 + 75.0, (fault, seed))
 
 
 class PlantedMistakeTests(SynchronousTestCase):

@@ -69,16 +69,20 @@ class Attacker:
         return f"{len(data)} octets as from {packet.source[0]} to {to[0]}"
 
     def on_stranger(
-        self, _: float, which: float, what: float, server: float, __: float
+        self, lasts: float, which: float, what: float, server: float, __: float
     ) -> str | None:
-        """Somebody connects who was not armed, and registers what was caught."""
+        """Somebody connects who was not armed, or by a Map-Register that was sent again, and
+        registers what was caught.
+        """
         packet = self._seen(which)
         if packet is None:
             return None
         octets = builders.frame(17, packet.data) if what < 0.7 else bytes(range(100))
         to = pick(server, self._world.servers).machine.address
-        self._machine.connectTCP(to, 4342, _StrangerFactory(octets))
-        return f"connects to {to}"
+        factory = _StrangerFactory(octets)
+        self._machine.connectTCP(to, 4342, factory)
+        self._world.timeline.after(lasts, factory.leave)
+        return f"connects to {to} for {lasts:g} s"
 
 
 class _Stranger(Protocol):
@@ -95,6 +99,15 @@ class _StrangerFactory(ClientFactory):
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
+        self._strangers: list[_Stranger] = []
 
     def buildProtocol(self, addr: object) -> _Stranger:
-        return _Stranger(self._octets)
+        self._strangers.append(_Stranger(self._octets))
+        return self._strangers[-1]
+
+    def leave(self) -> None:
+        """End the connection, if there is one."""
+        for stranger in self._strangers:
+            transport: Any = stranger.transport
+            if transport is not None:
+                transport.loseConnection()

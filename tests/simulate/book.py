@@ -6,7 +6,7 @@ Invariants hold the services against this. Nothing in here asks the code under t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.simulate.hosts import EtrHost, MapServerHost
@@ -22,14 +22,14 @@ from tests.simulate.wire_reading import (
     split_stream,
 )
 
-__all__ = ["Book", "Conversation", "Name", "Sent"]
+__all__ = ["SURELY_WRITTEN", "Book", "Conversation", "Name", "Sent"]
 
 Name = tuple[str, Eid]
 """A Map-Server and an EID-prefix."""
 
 REGISTRATION, ACK, REJECTION = 17, 18, 19
 
-_SURELY_WRITTEN = 2.0
+SURELY_WRITTEN = 2.0
 """Seconds after which a Map-Server with a memory has what it knows on its disk."""
 
 
@@ -40,6 +40,9 @@ class Sent:
     etr: EtrHost
     key: int
     register: Register
+    server: str
+    "the address to which it went"
+    at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +65,13 @@ class Conversation:
     meant: dict[Eid, None] = field(default_factory=dict)
     "those that were registered and not withdrawn"
     has_spoken: bool = False
+    borrowed: bytes = b""
+    "the identity that a stranger uses"
+
+    @property
+    def ids(self) -> bytes:
+        """Return whose identity is used on it."""
+        return self.etr.ids if self.etr is not None else self.borrowed
 
 
 class Book(Taps):
@@ -82,6 +92,8 @@ class Book(Taps):
         self.conversations: dict[Stream, Conversation] = {}
         self.heard: dict[tuple[str, Eid, bytes], float] = {}
         "when a Map-Server was told of an EID-prefix by an xTR last"
+        self.started_at: dict[str, float] = {}
+        "when a Map-Server forgot all that it does not keep in a file"
         self.taking: Sent | Conversation | None = None
         "what a Map-Server is taking right now; None also for what nobody honest has made"
         self.is_repeat = False
@@ -100,7 +112,7 @@ class Book(Taps):
         if etr is not None and packet.data[0] >> 4 == 3:
             register = read_register(packet.data)
             assert register is not None, "an ETR has sent what can't be read"
-            self.sent[packet.data] = Sent(etr, etr.key, register)
+            self.sent[packet.data] = Sent(etr, etr.key, register, packet.to[0], self.now())
             if len(self.captured) < 5000:
                 self.captured.append(packet)
 
@@ -126,12 +138,14 @@ class Book(Taps):
         if record.ttl:
             self.heard[server, record.eid, etr.ids] = self.now()
 
-    def has_been_taken_over(self, server: str, eid: Eid, ids: bytes, since: float) -> bool:
-        """Whether another xTR has registered an EID-prefix after a moment."""
-        return any(
-            name[:2] == (server, eid) and name[2] != ids and at > since
+    def taken_over_at(self, server: str, eid: Eid, ids: bytes, since: float) -> float:
+        """Return when another xTR has registered it last, after a moment; 0 for never."""
+        times = (
+            at
             for name, at in self.heard.items()
+            if name[:2] == (server, eid) and name[2] != ids and at > since
         )
+        return max(times, default=0.0)
 
     def datagram_taken(self, packet: Packet, machine: Machine) -> None:
         self.taking, self.is_repeat = None, False
@@ -157,6 +171,7 @@ class Book(Taps):
             if register is not None and register.records:
                 record = register.records[0]
                 conversation.latest.append((register, record))
+                conversation.borrowed = register.ids
                 conversation.unanswered.append(record)
                 conversation.registered[record.eid] = None
                 if conversation.etr is not None:
@@ -165,6 +180,17 @@ class Book(Taps):
                     conversation.meant[record.eid] = None
                 else:
                     conversation.meant.pop(record.eid, None)
+
+    def news_of_stranger(self, conversation: Conversation) -> Iterator[Sent]:
+        """Yield Map-Registers of ETRs that a stranger says on a connection, and that are new to a
+        Map-Server: it was started after they were made, or they were made for another one.
+        """
+        address = self.servers[conversation.server].machine.address
+        started = self.started_at.get(conversation.server, 0.0)
+        said = [register for register, _record in conversation.latest]
+        for sent in self.sent.values():
+            if sent.register in said and (sent.server != address or sent.at < started):
+                yield sent
 
     def stream_was_read(self, end: End) -> None:
         self.taking = None
@@ -182,10 +208,11 @@ class Book(Taps):
 
     # Crashes
 
-    def forgotten(self, server: MapServerHost, *, crashed: bool) -> None:
+    def forgotten(self, server: MapServerHost) -> None:
         """A Map-Server has ended: it knows at most what it has written."""
+        self.started_at[server.name] = self.now()
         arrived = self.arrived.get(server.name, {})
-        written = self.now() - _SURELY_WRITTEN * crashed
+        written = self.now() - SURELY_WRITTEN * (not server.has_stopped)
         self.arrived[server.name] = {
             data: at for data, at in arrived.items() if server.state is not None and at < written
         }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulate.hosts import EtrHost, MapServerHost
 from tests.simulate.invariants import registered
-from tests.simulate.wire_reading import Eid, network_of
+from tests.simulate.wire_reading import Eid, locators_of, network_of
 
 if TYPE_CHECKING:
     from tests.simulate.world import World
@@ -49,9 +49,13 @@ class Converges:
         world = self._world
         world.counters["rests"] += 1
         world.is_quiet = True
-        differences = self._differences() + self._missing_sessions()
+        differences = self._differences() + self._missing_sessions() + self._stale_followers()
         if differences:
             world.fail("Converges", "; ".join(differences))
+
+    def is_as_meant(self) -> bool:
+        """Whether everything is registered, and every session there, that is meant to be."""
+        return not self._differences() and not self._missing_sessions()
 
     def _differences(self) -> list[str]:
         found = []
@@ -63,24 +67,38 @@ class Converges:
                     held[eid] = part.lease.xtr.ids, part.record
             for eid in expected.keys() | held.keys():
                 if expected.get(eid) != held.get(eid) and not self._is_left(server, eid):
-                    who = [one[0][0] if one else None for one in (expected.get(eid), held.get(eid))]
+                    names = [_name(one) for one in (held.get(eid), expected.get(eid))]
                     found.append(
-                        f"{server.name} has {eid} of xTR {who[1]}, should have that of {who[0]}"
+                        f"{server.name} has {eid} of {names[0]}, should have that of {names[1]}"
                     )
         return sorted(found)
 
     def _is_left(self, server: MapServerHost, eid: Eid) -> bool:
-        """Whether another ETR has registered it since its own was told to. The newest holds it, and
-        who was replaced does not come back when that one ends (docs/reliability.rst).
+        """Whether an ETR that gives way has left it to another one, and can't be asked whether it
+        still means it: the Map-Server has been started since and does not know whom to ask, or the
+        session was lost and nothing else is to be registered (docs/reliability.rst).
         """
-        book = self._world.book
-        for etr in self._world.etrs:
+        world = self._world
+        for etr in world.etrs:
+            if not etr.yields or str(eid) not in etr.meaning:
+                continue
             asked_at = etr.asked_at.get(str(eid), 0.0)
-            is_meant = str(eid) in etr.meaning
-            if is_meant and book.has_been_taken_over(server.name, eid, etr.ids, asked_at):
-                self._world.counters["left to others"] += 1
+            taken_at = world.book.taken_over_at(server.name, eid, etr.ids, asked_at)
+            is_forgotten = taken_at < world.book.started_at.get(server.name, 0.0)
+            is_out_of_reach = etr.mode != "off" and not self._has_session(etr, server)
+            if taken_at and (is_forgotten or is_out_of_reach):
+                world.counters["left to others"] += 1
                 return True
         return False
+
+    def _has_session(self, etr: EtrHost, server: MapServerHost) -> bool:
+        return any(
+            stream.client.machine is etr.machine
+            and stream.server.machine is server.machine
+            and stream.client.connected
+            and stream.server.connected
+            for stream in self._world.network.streams
+        )
 
     def _expected(self, server: MapServerHost) -> dict[Eid, tuple[bytes, bytes]]:
         return {
@@ -98,6 +116,20 @@ class Converges:
             for prefix in prefixes
         )
 
+    def _stale_followers(self) -> list[str]:
+        """Who subscribes knows what is registered for exactly that EID-prefix."""
+        found = []
+        for server in self._world.servers:
+            if server.service is None:
+                continue
+            held = {str(eid): locators_of(part.record) for eid, part in registered(server.service)}
+            for itr in self._world.itrs:
+                for eid in itr.FOLLOWED:
+                    known = itr.known.get((server.machine.address, eid))
+                    if known != held.get(eid):
+                        found.append(f"{itr.name} does not know of {server.name} what {eid} is")
+        return found
+
     def _missing_sessions(self) -> list[str]:
         """Who wants a session, and registers what is welcome, has one by now."""
         found = []
@@ -108,13 +140,10 @@ class Converges:
                     and not self._is_left(server, network_of(eid))
                     for eid in etr.meaning
                 )
-                has = any(
-                    stream.client.machine is etr.machine
-                    and stream.server.machine is server.machine
-                    and stream.client.connected
-                    and stream.server.connected
-                    for stream in self._world.network.streams
-                )
-                if wants and not has:
+                if wants and not self._has_session(etr, server):
                     found.append(f"{etr.name} has no session with {server.name}")
         return found
+
+
+def _name(registration: tuple[bytes, bytes] | None) -> str:
+    return f"xTR {registration[0][0]}" if registration is not None else "nobody"

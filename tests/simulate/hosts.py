@@ -16,11 +16,14 @@ from lispmsrt.control.inquiries import Pace
 from lispmsrt.identity import EtrIdentity
 from lispmsrt.services.mapping_service import MappingService
 from lispmsrt.services.requester import Requester
+from lispmsrt.services.subscriber import News, SubscriberPace, SubscriberService, What
 from lispmsrt.storage.memory import Memory
 from lispmsrt.storage.seconds import Moment
 from lispmsrt.wire.addresses import Address, EidPrefix
+from lispmsrt.wire.authentication import AlgorithmId, Key
 from lispmsrt.wire.records import Locator, MappingRecord, encode_record
 from tests.simulate.machine import Machine
+from tests.simulate.wire_reading import locators_of
 
 __all__ = ["EIDS", "MODES", "PREFIXES", "EtrHost", "ItrHost", "MapServerHost", "site_of"]
 
@@ -57,6 +60,8 @@ class MapServerHost:
         self.service: MapServer | None = None
         self.state = state
         self.is_down = False
+        self.has_stopped = False
+        "whether it has ended in order"
         self.prefixes = {site: list(texts) for site, texts in PREFIXES.items()}
         self.keys = {site: list(all_keys) for site in PREFIXES}
         self._seed = seed
@@ -68,6 +73,7 @@ class MapServerHost:
         text += f'reliable-transport = ["tcp:4342:interface={address}"]\n'
         text += f'nonce-check = "{"strict" if self._strict else "lenient"}"\n'
         text += f'state = "{self.state or "off"}"\n'
+        text += f"[map-server.subscriptions]\nenabled = true\n{_FOLLOWERS}"
         for site, prefixes in self.prefixes.items():
             keys = ", ".join(_key(site, number) for number in self.keys[site])
             text += f'[[site]]\nname = "{site}"\nkeys = [{keys}]\n'
@@ -122,6 +128,8 @@ class EtrHost:
     ) -> None:
         self.machine, self.name, self.number = machine, machine.name, number
         self.is_down = False
+        self.has_stopped = False
+        "whether it has ended in order"
         self.site = site_of(number)
         self.service: Etr | None = None
         self.key = 1
@@ -196,10 +204,29 @@ class EtrHost:
 
 
 class ItrHost:
-    """Somebody who asks every Map-Server."""
+    """Somebody who asks every Map-Server, and subscribes to some EID-prefixes there."""
 
-    def __init__(self, machine: Machine, servers: list[str], seed: str) -> None:
+    FOLLOWED = ("10.1.1.0/24", "10.2.1.0/24")
+
+    def __init__(self, machine: Machine, number: int, servers: list[str], seed: str) -> None:
         self.machine, self.name = machine, machine.name
+        self.known: dict[tuple[str, str], list[bytes]] = {}
+        """which RLOCs an EID-prefix has by what a Map-Server has said last; nothing where that is
+        none"""
+        self.subscribers = {
+            server: SubscriberService(
+                machine,
+                SocketAddress(server, 4342),
+                ids=_follower_id(number) + bytes(8),
+                key=Key(1, AlgorithmId.HMAC_SHA_256_128, b"green secret 1"),
+                hear=partial(self._heard, server),
+                source=machine.address,
+                pace=SubscriberPace(renewal=300.0),
+                clock=machine,
+                random=Random(f"{seed} {machine.name} follows {server}"),
+            )
+            for server in servers
+        }
         self.requesters = [
             Requester(
                 machine,
@@ -216,10 +243,36 @@ class ItrHost:
         """Open its sockets."""
         for requester in self.requesters:
             requester.startService()
+        for subscriber in self.subscribers.values():
+            subscriber.startService()
+            for eid in self.FOLLOWED:
+                subscriber.subscribe(EidPrefix.from_text(eid))
+
+    def _heard(self, server: str, news: News) -> None:
+        records = {str(record.eid): record for record in news.records}
+        eids = [str(news.eid)] if news.what is not What.PUBLISHED else list(records)
+        for eid in eids:
+            record = records.get(eid)
+            if record is not None and record.ttl and record.locators:
+                self.known[server, eid] = locators_of(encode_record(record))
+            else:
+                self.known.pop((server, eid), None)
 
     def ask(self, server: int, eid: EidPrefix) -> None:
         """Ask one of them; what is answered is seen on the wire."""
         self.requesters[server].ask(eid).addErrback(_ignore)
+
+
+def _follower_id(number: int) -> bytes:
+    return bytes((0xF0 + number,)) * 16
+
+
+_FOLLOWERS = (
+    '[[site]]\nname = "green"\nkeys = [{ id = 1, secret = "green secret 1" }]\n'
+    '[[site.eid-prefix]]\nprefix = "10.9.0.0/16"\n'
+    + "".join(f'[[site.xtr]]\nxtr-id = "{_follower_id(number).hex()}"\n' for number in (1, 2))
+)
+"""A site whose xTRs register nothing and follow others' mappings; its key stays."""
 
 
 def _key(site: str, number: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lispmsrt.mapping.database import Registration
 from lispmsrt.mapping.merging import parts_of
-from tests.simulate.book import Book, Conversation, Sent
+from tests.simulate.book import SURELY_WRITTEN, Book, Conversation, Sent
 from tests.simulate.hosts import MapServerHost
 from tests.simulate.machine import Machine
 from tests.simulate.network import Packet, Taps
@@ -79,13 +79,16 @@ def registered(service: MapServer) -> Iterator[tuple[Eid, Registration]]:
 
 class NothingUnauthenticated(Invariant):
     """(b) What gets into the database was in a message that an honest ETR has just sent with a key
-    of its site, about a configured EID-prefix, and that had not arrived before.
+    of its site, about a configured EID-prefix, and that had not arrived before. What somebody has
+    caught is new to a Map-Server that has forgotten everything, or that it was not made for.
     """
 
     def __init__(self, book: Book, fail: Fail) -> None:
         super().__init__(book, fail)
         self._known: dict[str, dict[tuple[Eid, bytes], tuple[Registration, bytes]]] = {}
         self._restorable: dict[str, set[tuple[Eid, bytes, bytes]]] = {}
+        self._gone: dict[str, list[tuple[float, tuple[Eid, bytes, bytes]]]] = {}
+        "what has ended or was changed, and when: that may not be in the file yet"
 
     def datagram_taken(self, packet: Packet, machine: Machine) -> None:
         server = self.book.servers.get(machine.name)
@@ -99,9 +102,12 @@ class NothingUnauthenticated(Invariant):
 
     def crashed(self, server: MapServerHost) -> None:
         known = self._known.pop(server.name, {})
+        gone = self._gone.pop(server.name, [])
         restorable = self._restorable.setdefault(server.name, set())
         if server.state is not None:
             restorable.update((eid, ids, octets) for (eid, ids), (_, octets) in known.items())
+            written = self.book.now() - SURELY_WRITTEN * (not server.has_stopped)
+            restorable.update(name for at, name in gone if at > written)
 
     def _judge(self, server: MapServerHost) -> None:
         if server.service is None:
@@ -119,6 +125,11 @@ class NothingUnauthenticated(Invariant):
             if (known is None or known[1] != record) and not self._may_be(server, eid, ids, record):
                 self.fail(f"{server.name} has registered {eid} of xTR {ids[0]} without reason")
         self._known[server.name] = now
+        gone = self._gone.setdefault(server.name, [])
+        for (eid, ids), (_, record) in before.items():
+            known = now.get((eid, ids))
+            if known is None or known[1] != record:
+                gone.append((self.book.now(), (eid, ids, record)))
 
     def _may_be(self, server: MapServerHost, eid: Eid, ids: bytes, octets: bytes) -> bool:
         if (eid, ids, octets) in self._restorable.get(server.name, ()):
@@ -126,12 +137,21 @@ class NothingUnauthenticated(Invariant):
         cause = self.book.taking
         if cause is None or self.book.is_repeat:
             return False
-        etr = cause.etr
-        if etr is None or etr.ids != ids or cause.key not in server.keys[etr.site]:
-            return False
-        if not any(eid.subnet_of(network_of(text)) for text in _family(server, etr.site, eid)):  # type: ignore[arg-type]
-            return False
-        return any(record.octets == octets for record in _records(cause))
+        causes: list[Sent | Conversation] = [cause]
+        if isinstance(cause, Conversation) and cause.etr is None:
+            causes = list(self.book.news_of_stranger(cause))
+        return any(_permits(one, server, eid, ids, octets) for one in causes)
+
+
+def _permits(
+    cause: Sent | Conversation, server: MapServerHost, eid: Eid, ids: bytes, octets: bytes
+) -> bool:
+    etr = cause.etr
+    if etr is None or etr.ids != ids or cause.key not in server.keys[etr.site]:
+        return False
+    if not any(eid.subnet_of(network_of(text)) for text in _family(server, etr.site, eid)):  # type: ignore[arg-type]
+        return False
+    return any(record.octets == octets for record in _records(cause))
 
 
 def _family(server: MapServerHost, site: str, eid: Eid) -> list[str]:

@@ -13,9 +13,11 @@ from unittest.mock import patch
 
 from lispmsrt.control.arming import Armory, Claim
 from lispmsrt.control.nonces import NonceMemory
+from lispmsrt.control.published_records import PublishedRecords
 from lispmsrt.mapping.etr_registrations import EtrRegistrations
 from lispmsrt.mapping.registrar import Registrar
 from lispmsrt.mapping.soft_state import SoftState
+from lispmsrt.services.draining import Draining
 from lispmsrt.services.session_book import SessionBook
 from lispmsrt.session.map_server import MapServerSession
 from lispmsrt.wire.authentication import Coverage, Key
@@ -24,10 +26,14 @@ from tests.simulate.running import run_seed
 __all__ = ["MISTAKES", "find"]
 
 _HOURS = 0.3
+_HANDFUL = 6
+_TRIED = 4
+"""Seeds that have found a mistake, after which the smallest schedule has to do."""
 
 _enter = Registrar._enter
 _lose = Registrar.lose
 _withdraw = EtrRegistrations.withdraw
+_told = PublishedRecords.told
 
 
 def _acknowledge_only(registrar: Registrar, lease: Any, data: bytes, span: Any, *rest: Any) -> Any:
@@ -52,6 +58,11 @@ def _tell_nobody(registrations: EtrRegistrations, eid: Any, *, awaited: bool = F
         entry = registrations.entries.pop(wire)
         registrations.due.discard(entry)
     return wire
+
+
+def _tell_as_before(records: Any, eid: Any, *rest: Any, **options: Any) -> Any:
+    told = records.__dict__.setdefault("told before", {})
+    return told.setdefault(eid, _told(records, eid, *rest, **options))
 
 
 def _break(*_: object) -> None:
@@ -91,6 +102,14 @@ MISTAKES: dict[str, tuple[str, Any]] = {
         "WithinLimits",
         lambda: patch.object(SessionBook, "closed", lambda *_: None),
     ),
+    "subscriptions renewed with what was so before": (
+        "Converges",
+        lambda: patch.object(PublishedRecords, "told", _tell_as_before),
+    ),
+    "a Map-Server that never ends": (
+        "StopsInTime",
+        lambda: patch.object(Draining, "_end", lambda *_: None),
+    ),
     "a timer that raises": (
         "NothingLoggedAsError",
         lambda: patch.object(MapServerSession, "_on_timeout", _break),
@@ -100,14 +119,22 @@ MISTAKES: dict[str, tuple[str, Any]] = {
 
 
 def find(name: str, seeds: range = range(1, 60)) -> tuple[str, int, int]:
-    """Plant a mistake; return which invariant finds it, by how many events, with which seed."""
+    """Plant a mistake; return which invariant finds it, by how many events, with which seed: the
+    first that shrinks to a handful, for what is found by chance does not shrink with every seed.
+    """
+    is_leak = name == "sessions that are never forgotten"  # which shows only after a while
+    hours = 6 * _HOURS if is_leak else _HOURS
+    found: list[tuple[int, int, str]] = []
     with MISTAKES[name][1]():
-        hours = 6 * _HOURS if name == "sessions that are never forgotten" else _HOURS
         for seed in seeds:
             report = run_seed(seed, hours)
-            if report is not None:
-                return report.violation.invariant, len(report.events), seed
-    return "nothing", 0, 0
+            if report is None:
+                continue
+            found.append((len(report.events), seed, report.violation.invariant))
+            if is_leak or len(report.events) <= _HANDFUL or len(found) == _TRIED:
+                break
+    events, seed, invariant = min(found, default=(0, 0, "nothing"))
+    return invariant, events, seed
 
 
 def main() -> None:

@@ -37,6 +37,14 @@ class Packet:
     source: tuple[str, int]
     to: tuple[str, int]
     data: bytes
+    receiver: str = ""
+    "name of the machine that has the address right now"
+
+    @property
+    def path(self) -> str:
+        """Return in words from whom to whom it goes."""
+        who = f"attacker as {self.source[0]}" if self.sender is None else self.sender.name
+        return f"{who} -> {self.receiver or self.to[0]}"
 
 
 class Taps:
@@ -138,8 +146,9 @@ class Network:
         self, sender: Machine | None, source: tuple[str, int], to: tuple[str, int], data: bytes
     ) -> None:
         """Send a datagram, which may have any fate."""
-        packet = Packet(sender, source, to, data)
         machine = self.machines.get(to[0])
+        receiver = machine.name if machine is not None else ""
+        packet = Packet(sender, source, to, data, receiver)
         self.taps.datagram_sent(packet)
         if machine is None:
             return

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Operators"]
 
+_STOPPED_WITHIN = 10.0 + 1.0 + 1.0
+"""Seconds in which a service that is told to stop has stopped: what does not close is reset after
+10 s, and counts as gone 1 s later; and some for the wire.
+"""
+
 
 class Operators:
     """Bring about what is meant to happen."""
@@ -81,13 +86,14 @@ class Operators:
             return None
         host.is_down = True
         if isinstance(host, MapServerHost):
-            self._forgets(host, crashed=True)
+            host.has_stopped = False
+            self._forgets(host)
         host.crash(is_power_cut=is_power_cut)
         self._world.timeline.after(lasts, self._start, host)
         return f"{host.name} {'without power' if is_power_cut else 'killed'} for {lasts:g} s"
 
-    def _forgets(self, host: MapServerHost, *, crashed: bool) -> None:
-        self._world.book.forgotten(host, crashed=crashed)
+    def _forgets(self, host: MapServerHost) -> None:
+        self._world.book.forgotten(host)
         for invariant in self._world.invariants:
             invariant.crashed(host)
 
@@ -104,20 +110,33 @@ class Operators:
         return self._restart(pick(which, self._world.etrs), lasts)
 
     def on_restart_map_server(self, lasts: float, which: float, *_: float) -> str | None:
-        """The same for a Map-Server."""
+        """The same for a Map-Server, which takes leave of its ETRs."""
         return self._restart(pick(which, self._world.servers), lasts)
 
     def _restart(self, host: EtrHost | MapServerHost, lasts: float) -> str | None:
         if host.is_down or host.service is None or host.machine.was_late(host.machine.timeline.now):
             return None
         host.is_down = True
-        host.service.stopService()
-        self._world.timeline.after(lasts, self._restarted, host)
+        host.has_stopped = False
+        host.service.stopService().addCallback(lambda _: self._has_stopped(host))
+        after, life = self._world.timeline.after, host.machine.life
+        after(lasts, self._restarted, host)
+        after(_STOPPED_WITHIN, self._must_have_stopped, host, life)
         return f"{host.name} stopped for {lasts:g} s"
+
+    def _has_stopped(self, host: EtrHost | MapServerHost) -> None:
+        host.has_stopped = True
+        self._world.note(f"{host.name} has stopped")
+
+    def _must_have_stopped(self, host: EtrHost | MapServerHost, life: int) -> None:
+        since = self._world.timeline.now - _STOPPED_WITHIN
+        is_another = host.machine.life != life or host.machine.was_late(since)
+        if not host.has_stopped and not is_another:
+            self._world.fail("StopsInTime", f"{host.name} goes on after {_STOPPED_WITHIN:g} s")
 
     def _restarted(self, host: EtrHost | MapServerHost) -> None:
         if isinstance(host, MapServerHost):
-            self._forgets(host, crashed=True)
+            self._forgets(host)
         host.crash(is_power_cut=False)
         self._start(host)
 

@@ -26,6 +26,8 @@ class Plan:
     """A world before it begins."""
 
     seed: int
+    hours: float
+    "that it was drawn for: with others it is another world"
     map_servers: int
     etrs: int
     itrs: int
@@ -80,6 +82,7 @@ def plan_of(seed: int, hours: float, settling: float) -> Plan:
     in which nothing happens at all.
     """
     random = Random(f"plan {seed}")
+    asked = hours
     servers, etrs = random.randint(1, 2), random.randint(2, 6)
     remembers = random.random() < 0.3
     # A memory looks twice a second whether anything has changed: many quiet hours would be dear.
@@ -95,6 +98,7 @@ def plan_of(seed: int, hours: float, settling: float) -> Plan:
         at = rests[-1] + random.choice(pauses)
     return Plan(
         seed=seed,
+        hours=asked,
         map_servers=servers,
         etrs=etrs,
         itrs=random.randint(1, 2),

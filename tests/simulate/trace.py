@@ -9,12 +9,12 @@ from typing import Any
 from twisted.logger import formatEvent
 
 from tests.simulate.network import Packet
-from tests.simulate.wire_reading import eid_of_wire, read_map_reply, read_register
+from tests.simulate.wire_reading import eid_of_wire, read_map_reply, read_record, read_register
 
 __all__ = ["Trace"]
 
 _KEPT = 20_000
-_KINDS = {16: "Error", 17: "Registration", 18: "ACK", 19: "Rejection", 20: "Refresh"}
+_KINDS = {16: "Error", 17: "Registration", 18: "ACK", 19: "Rejection", 20: "Refresh", 21: "News"}
 
 
 class Trace:
@@ -22,10 +22,13 @@ class Trace:
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, str, Any]] = deque(maxlen=_KEPT)
+        self.is_over = False
+        "whether what comes now is only the end of the world"
 
     def note(self, now: float, kind: str, what: Any) -> None:
         """Keep something: a text, a packet, octets of a stream, an event of the log."""
-        self._kept.append((now, kind, what))
+        if not self.is_over:
+            self._kept.append((now, kind, what))
 
     def lines(self, since: float) -> Iterator[str]:
         """Yield it in words, from a moment on."""
@@ -45,8 +48,7 @@ def _in_words(kind: str, what: Any) -> str:
         name, event = what
         return f"    {name} logs: {formatEvent(event)}"
     if isinstance(what, Packet):
-        who = "" if what.sender is not None else " (attacker)"
-        return f"  {kind:8} {what.source[0]} -> {what.to[0]}{who}: {_datagram(what.data)}"
+        return f"  {kind:8} {what.path}: {_datagram(what.data)}"
     if isinstance(what, tuple):
         source, to, messages = what
         return f"  {kind:8} {source} -> {to}: {', '.join(map(_message, messages))}"
@@ -75,6 +77,11 @@ def _message(message: Any) -> str:
     name = _KINDS.get(message.kind, f"type {message.kind}")
     if message.kind == 17:
         return f"{name} {message.record.eid} TTL {message.record.ttl}"
+    if message.kind == 20 and message.data[0] == 4:
+        return f"{name} of {eid_of_wire(message.data[3:])}"
+    if message.kind == 21:
+        record = read_record(message.data[24:])
+        return f"{name} of {record.eid}, TTL {record.ttl}"
     if message.kind in (18, 19):
         return f"{name} {eid_of_wire(message.data[3:] if message.kind == 19 else message.data)}"
     return name

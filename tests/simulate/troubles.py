@@ -35,17 +35,18 @@ class Troubles:
         self._attacker = Attacker(world)
         self._operators = Operators(world)
 
-    def happen(self, event: Event) -> None:
-        """Bring about one event."""
+    def happen(self, event: Event) -> str:
+        """Bring about one event; return what it came to."""
         name = event.name.replace(" ", "_").replace("-", "_")
         for one in (self, self._operators, self._attacker):
             act: Callable[..., str | None] | None = getattr(one, f"on_{name}", None)
             if act is not None:
                 what = act(*event.numbers)
-                if what is not None:
-                    self._world.counters[f"event: {event.name}"] += 1
-                    self._world.note(f"{event.name}: {what}")
-                return
+                if what is None:
+                    return "nothing"
+                self._world.counters[f"event: {event.name}"] += 1
+                self._world.note(f"{event.name}: {what}")
+                return what
         raise AssertionError(f"nobody brings about {event}")
 
     def _after(self, seconds: float, function: Callable[..., object], *args: object) -> None:

@@ -13,8 +13,10 @@ __all__ = [
     "Register",
     "StreamMessage",
     "eid_of_wire",
+    "locators_of",
     "network_of",
     "read_map_reply",
+    "read_record",
     "read_register",
     "split_stream",
 ]
@@ -81,6 +83,24 @@ def read_map_reply(data: bytes) -> MapReply | None:
     word, nonce = struct.unpack_from("!IQ", data)
     records, _end = _read_records(data, 12, word & 0xFF)
     return MapReply(nonce, records)
+
+
+def read_record(data: bytes) -> Record:
+    """Read one mapping record."""
+    return _read_records(data, 0, 1)[0][0]
+
+
+def locators_of(octets: bytes) -> list[bytes]:
+    """Return what a mapping record says of its RLOCs, but for the flags, which are rewritten where
+    somebody else answers.
+    """
+    at = 12 + _WIDTHS[int.from_bytes(octets[10:12], "big")]
+    found = []
+    for _ in range(octets[4]):
+        width = _WIDTHS[int.from_bytes(octets[at + 6 : at + 8], "big")]
+        found.append(octets[at : at + 4] + octets[at + 6 : at + 8 + width])
+        at += 8 + width
+    return found
 
 
 def _read_records(data: bytes, at: int, number: int) -> tuple[tuple[Record, ...], int]:

@@ -81,6 +81,8 @@ class World:
         self.itrs = [self._itr(number) for number in range(1, plan.itrs + 1)]
         self._give_out_eids()
         self.troubles = Troubles(self)
+        self.happened: list[tuple[Event, str]] = []
+        "events, and what each came to"
         self.is_quiet = True
         self.steps_timers = False
         "whether a step of the wall clock moves what waits, as in Twisted's reactors"
@@ -110,7 +112,8 @@ class World:
 
     def _itr(self, number: int) -> ItrHost:
         machine = self._machine(f"ITR{number}", f"203.0.113.{number}")
-        return ItrHost(machine, [server.machine.address for server in self.servers], self.seed)
+        servers = [server.machine.address for server in self.servers]
+        return ItrHost(machine, number, servers, self.seed)
 
     def _give_out_eids(self) -> None:
         for site, eids in EIDS.items():
@@ -150,7 +153,7 @@ class World:
     def _happens(self, event: Event) -> None:
         self.counters["events"] += 1
         self.is_quiet = False
-        self.troubles.happen(event)
+        self.happened.append((event, self.troubles.happen(event)))
 
     def _look(self) -> None:
         for invariant in self.invariants:
@@ -168,6 +171,16 @@ class World:
 
     # What goes wrong
 
+    def machines(self) -> list[str]:
+        """Return in words who is there."""
+        lines = [f"{host.name} at {host.machine.address}" for host in self.servers]
+        for etr in self.etrs:
+            lines.append(
+                f"{etr.name} at {etr.machine.address}, site {etr.site}, session {etr.mode},"
+                f" xTR-ID {etr.ids[0]}"
+            )
+        return [*lines, *(f"{host.name} at {host.machine.address}" for host in self.itrs)]
+
     def note(self, text: str) -> None:
         """Put something into the trace that is no message."""
         self.trace.note(self.timeline.now, "**", text)
@@ -177,6 +190,7 @@ class World:
         if self.violation is None:
             self.violation = Violation(invariant, text, self.timeline.now)
             self.trace.note(self.timeline.now, "BROKEN", f"{invariant}: {text}")
+            self.trace.is_over = True
 
     def _raised(self, failure: Exception) -> None:
         lines = traceback.format_exception(failure)
