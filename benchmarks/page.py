@@ -1,5 +1,6 @@
 """``python -m benchmarks.page build/bench.json docs/performance.rst``: put the figures of ``make
-bench`` into the page.
+bench`` into the page; those of ``make bench-floods`` are in build/floods.json, and go into
+docs/reliability.rst.
 
 Rewrites what stands between the comments ``.. NAME begin`` and ``.. NAME end``, and nothing else.
 """
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import shown
+from benchmarks.floods.table import HEADINGS, flood_rows
 from benchmarks.scale import scale_lines
 
-__all__ = ["goals_lines", "main", "replaced", "table_lines"]
+__all__ = ["flood_lines", "goals_lines", "main", "replaced", "table_lines"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = json.loads(options.figures.read_text())
         text = options.page.read_text()
-        text = replaced(text, "figures", [*_machine_lines(found), "", *_tables(found)])
-        text = replaced(text, "scale", scale_lines(found["figures"]))
+        if "floods" in found:
+            text = replaced(text, "floods", flood_lines(found))
+        else:
+            text = replaced(text, "figures", [*_machine_lines(found), "", *_tables(found)])
+            text = replaced(text, "scale", scale_lines(found["figures"]))
     except (OSError, ValueError) as failure:
         print(f"page: {failure}", file=sys.stderr)
         return 1
@@ -78,6 +83,24 @@ def _tables(found: dict[str, Any]) -> list[str]:
     missing = [f"No {name} there: {why}." for name, why in found["missing"].items()]
     return [*lines, "", "Beside the goals:", "", *table_lines(("what", "median", ""), rows), "",
             *missing]  # fmt: skip
+
+
+def flood_lines(found: dict[str, Any]) -> list[str]:
+    """Return the table of floods, and the machine they were measured on."""
+    machine = found["machine"]
+    code = "with the compiled modules" if machine["compiled"] else "in plain Python"
+    rounds = max((flood["rounds"] for flood in found["floods"]), default=1)
+    times = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+    return [
+        f"Python {machine['python']} on {machine['system']}, {machine['cores']} cores, {code};",
+        f"{found['lengths']['sessions']} sessions; {times}.",
+        "",
+        *table_lines(HEADINGS, [tuple(map(_stressed, row)) for row in flood_rows(found["floods"])]),
+    ]
+
+
+def _stressed(cell: str) -> str:
+    return "**no**" if cell == "no" else cell
 
 
 def goals_lines(found: dict[str, Any]) -> list[str]:

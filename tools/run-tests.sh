@@ -21,7 +21,7 @@ trap 'exit 130' INT TERM HUP
 
 if [ "$*" = tests ]; then
     export LISPMSRT_ALL_TESTS=1
-    beside=$(ls tests | sed -nE 's/^(test_(bench|cli_|demo|guide|metrics|observers|session_over_(quic|selection|tcp|tls)|show|soak|units|views_|web_).*)\.py$/tests.\1/p')
+    beside=$(ls tests | sed -nE 's/^(test_(bench|clean_lives_daemon|cli_|demo|guide|metrics|observers|session_over_(quic|selection|tcp|tls)|show|soak|units|views_|web_).*)\.py$/tests.\1/p')
     # shellcheck disable=SC2046 # a list of modules
     set -- $(ls tests | sed -nE 's/^(test_.*)\.py$/tests.\1/p' | grep -vxF "$beside")
 else
