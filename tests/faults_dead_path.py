@@ -39,6 +39,10 @@ class DeadPathTests:
     def _expiries(self) -> list[float | None]:
         return [each.expires for each in self.world.server.database.registrations()]
 
+    def pass_silence(self) -> None:
+        """Let nothing be heard for as long as that is survived."""
+        self.world.run(self.silence)
+
     def test_both_ends_notice_a_dead_path_within_the_keepalive_time(self) -> None:
         """Whenever it dies, counted from the last sign of life; then registrations have a clock."""
         for pause in (0.0, 2.0, 5.0, 9.9):
@@ -81,7 +85,7 @@ class DeadPathTests:
         """What is meant meanwhile arrives on the same session."""
         self.world.perform("partition", "all")
         self.world.register(EIDS[0])
-        self.world.run(self.silence)
+        self.pass_silence()
         self.world.converge(30.0)
         self.assertEqual(self.world.listener.names(), ["up"])
 

@@ -146,8 +146,12 @@ class World:
         """Let this much time go by, and look at everything as it does."""
         end = self.network.seconds() + seconds
         while self.network.seconds() < end and not stop_when():
-            self.network.run(min(1.0, end - self.network.seconds()))
+            self.step(min(1.0, end - self.network.seconds()))
             self.check()
+
+    def step(self, seconds: float) -> None:
+        """Let at most a second go by."""
+        self.network.run(seconds)
 
     def _do_register_many(self, count: int) -> None:
         for number in range(count):
