@@ -12,6 +12,11 @@ from tests.test_usrsctp_network import UsrsctpTestCase
 _OCTETS_PER_CYCLE = 700
 """Generous: an association holds tens of thousands while it lives, a forgotten socket 3000."""
 
+_SPANS = 10
+"""In which memory may grow, before it must have stayed once: in a process that has run thousands
+of tests the allocator and the collector have work of their own.
+"""
+
 
 def resident() -> int:
     """Return the octets of memory that this process occupies."""
@@ -38,9 +43,11 @@ class LeakTests(UsrsctpTestCase):
         self._cycles(300, ending)
         stack, sizes = the_stack(), [resident()]
         handles = stack.handles
-        for _ in range(3):
+        for _ in range(_SPANS):
             self._cycles(500, ending)
             sizes.append(resident())
+            if sizes[-1] - sizes[-2] < 500 * _OCTETS_PER_CYCLE:
+                break  # what leaks grows each time
         self.assertEqual(stack.handles, handles)
         self.assertEqual((stack.handles_in_use, len(stack)), (0, 0))
         self._assert_not_growing(sizes, 500)
@@ -51,11 +58,11 @@ class LeakTests(UsrsctpTestCase):
         self.assertLess(min(growths), cycles * _OCTETS_PER_CYCLE, growths)
 
     def test_aborted_associations_leave_nothing(self) -> None:
-        """Two thousand of them, nearly."""
+        """Hundreds of them, thousands where memory grows at first."""
         self._assert_no_leak("abortConnection")
 
     def test_closed_associations_leave_nothing(self) -> None:
-        """Two thousand of them, nearly."""
+        """Hundreds of them, thousands where memory grows at first."""
         self._assert_no_leak("loseConnection")
 
     def test_cancelled_attempts_leave_nothing(self) -> None:
