@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.task import Clock
 
-__all__ = ["Readers"]
+__all__ = ["Readers", "is_reset"]
 
 
 class Readers(Clock):
@@ -30,3 +31,12 @@ class Readers(Clock):
         """Nobody is told that it may write."""
 
     removeWriter = addWriter
+
+
+def is_reset(peer: socket.socket) -> bool:
+    """Whether the other end has sent a reset, and not one octet."""
+    try:
+        peer.recv(1)
+    except ConnectionResetError:
+        return True
+    return False

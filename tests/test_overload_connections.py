@@ -29,7 +29,7 @@ from tests.builders import Etr as EtrHand
 from tests.builders import Secret, eid, locator, record
 from tests.quic_raw import raw_client
 from tests.quic_rim import CLIENT_HOST, SERVER_HOST, Pair, make_credentials
-from tests.readers import Readers
+from tests.readers import Readers, is_reset
 from tests.rim import MAP_SERVER_HOST, map_server_of, map_server_text
 from tests.rim import Network as InMemory
 
@@ -111,14 +111,6 @@ class DoorwayTests(SynchronousTestCase):
         self.port.doRead()
         return len(self.factory.asked) - before
 
-    def is_reset(self, peer: socket.socket) -> bool:
-        """Whether the other end has sent a reset, and not one octet."""
-        try:
-            peer.recv(1)
-        except ConnectionResetError:
-            return True
-        return False
-
     def test_strangers_are_reset_unread_and_so_many_a_turn(self) -> None:
         """Nothing is built for them: no protocol, no transport, no delayed call."""
         peers = self.knock(3 * TURN_BUDGET, _STRANGER, b"x" * 1000)
@@ -126,7 +118,7 @@ class DoorwayTests(SynchronousTestCase):
         self.assertEqual(self.factory.built, 0)
         self.assertEqual(self.reactor.readers, [self.port])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.assertTrue(all(self.is_reset(peer) for peer in peers))
+        self.assertTrue(all(is_reset(peer) for peer in peers))
 
     def test_nothing_lingers_of_them(self) -> None:
         """A reset leaves no TIME_WAIT at our end, which would keep the kernel busy for a minute."""
@@ -229,7 +221,7 @@ class DoorwayTests(SynchronousTestCase):
         peers = self.knock(5, _STRANGER, b"\x16\x03\x01")
         self.turn()
         self.assertEqual(gate.handshakes.counters, {})
-        self.assertTrue(all(self.is_reset(peer) for peer in peers))
+        self.assertTrue(all(is_reset(peer) for peer in peers))
 
     def test_handshakes_that_are_too_many_are_none(self) -> None:
         """They are refused where strangers are, before a transport and a protocol are made."""
@@ -243,7 +235,7 @@ class DoorwayTests(SynchronousTestCase):
             self.turn()
         self.assertEqual(self.factory.built, 3)
         self.assertEqual(gate.handshakes.counters["handshakes refused: too often in all"], 17)
-        self.assertTrue(all(self.is_reset(peer) for peer in peers[3:]))
+        self.assertTrue(all(is_reset(peer) for peer in peers[3:]))
         self.reactor.advance(1)
         self.knock(5, _ARMED)
         for _turn in range(5):

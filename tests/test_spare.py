@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lispmsrt.transports.doorway import _LOG_INTERVAL, _PAUSE, TURN_BUDGET, Doorway, guard
 from lispmsrt.transports.spare import Spare, spare
 from lispmsrt.views.statistics import counters_of_port
-from tests.readers import Readers
+from tests.readers import Readers, is_reset
 
 _HOST = "127.0.0.1"
 _COUNTER = "connections reset: no file descriptor left"
@@ -106,14 +106,6 @@ class DescriptorTests(SynchronousTestCase):
         """How many were reset for that."""
         return counters_of_port(self.port)[_COUNTER]
 
-    def is_reset(self, peer: socket.socket) -> bool:
-        """Whether the other end has sent a reset."""
-        try:
-            peer.recv(1)
-        except ConnectionResetError:
-            return True
-        return False
-
     def test_who_connects_is_reset_and_what_is_up_stays(self) -> None:
         """So many in a turn, each counted; one line."""
         first, *others = self.peers(TURN_BUDGET + 4)
@@ -136,7 +128,7 @@ class DescriptorTests(SynchronousTestCase):
         session.doRead()
         self.assertEqual(self.factory.built[0].heard, b"still here")
         self.give_back()
-        self.assertTrue(all(self.is_reset(peer) for peer in others))
+        self.assertTrue(all(is_reset(peer) for peer in others))
 
     def test_it_recovers_by_itself(self) -> None:
         """With the first descriptor that is free again."""
