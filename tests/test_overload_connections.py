@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from lispmsrt.session.base import CloseReason
 from lispmsrt.sockets import TcpOptions
 from lispmsrt.transports.doorway import ACCEPT_COST, TURN_BUDGET, Doorway, guard
 from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes, Rates
-from lispmsrt.transports.interfaces import IAdmission
+from lispmsrt.transports.interfaces import IAdmission, ITakesTurns
 from lispmsrt.transports.quic.endpoints import _READ_AT_ONCE
 from lispmsrt.transports.tls.server import TlsGate
+from lispmsrt.transports.turns import LONGEST, Turn, Turns
 from tests.builders import Etr as EtrHand
 from tests.builders import Secret, eid, locator, record
 from tests.quic_raw import raw_client
@@ -48,7 +50,7 @@ class _Reactor(Readers):
         return opened
 
 
-@implementer(IAdmission)
+@implementer(IAdmission, ITakesTurns)
 class _Sessions(Factory):
     """Admits one address, and counts."""
 
@@ -58,6 +60,8 @@ class _Sessions(Factory):
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.built = 0
+        self.turn: Turn | None = None
+        self.on_built: Callable[[], object] = lambda: None
 
     def admits(self, host: str) -> bool:
         self.asked.append(host)
@@ -65,6 +69,7 @@ class _Sessions(Factory):
 
     def buildProtocol(self, addr: Any) -> Protocol:
         self.built += 1
+        self.on_built()
         return Protocol()
 
 
@@ -119,6 +124,39 @@ class DoorwayTests(SynchronousTestCase):
         self.assertEqual(self.reactor.readers, [self.port])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertTrue(all(is_reset(peer) for peer in peers))
+
+    def test_who_is_let_in_waits_while_sessions_have_work(self) -> None:
+        """What it costs to let them in is paid for; what is owed is waited for, not forgotten."""
+        turns = Turns(self.reactor.seconds)
+        self.factory.turn = turns.another()
+        self.port = self.listening(self.factory)
+        guard(self.port, self.factory)
+        peers = self.knock(3, _ARMED)
+        self.factory.turn.took(0.02)
+        for _ in range(50):
+            turns.others_worked()
+            self.reactor.advance(0.001)
+            self.assertEqual(self.turn(), 0)
+        self.assertEqual(turns.counters["turns left to sessions"], 50)
+        for _ in range(20):
+            turns.others_worked()
+            self.reactor.advance(0.001)
+            self.turn()
+        self.assertEqual(self.factory.built, len(peers))
+
+    def test_a_turn_ends_with_its_time(self) -> None:
+        """Where letting one in takes long, there is one."""
+        turns = Turns(self.reactor.seconds)
+        self.factory.turn = turns.another()
+        self.factory.on_built = lambda: self.reactor.advance(2 * LONGEST)
+        self.port = self.listening(self.factory)
+        guard(self.port, self.factory)
+        self.knock(2, _ARMED)
+        self.turn()
+        self.assertEqual(self.factory.built, 1)
+        self.assertLess(self.factory.turn.allowance, 0)
+        self.turn()
+        self.assertEqual(self.factory.built, 2)
 
     def test_nothing_lingers_of_them(self) -> None:
         """A reset leaves no TIME_WAIT at our end, which would keep the kernel busy for a minute."""
@@ -259,26 +297,6 @@ class RateTests(SynchronousTestCase):
         refused = handshakes.counters["handshakes refused: too often from one address"]
         self.assertEqual(refused, 1)
 
-    def test_what_they_take_of_the_time_is_bounded(self) -> None:
-        """Where each takes long there are few; what is due to a stopped process is not theirs."""
-        clock = Clock()
-        handshakes = Handshakes(HandshakeLimits(time_burst=0.1, time_share=0.2), clock.seconds)
-        refused = "handshakes refused: no time left for more"
-        for seconds in (0.04, 0.04, 0.04):
-            self.assertTrue(handshakes.begin("a"))
-            handshakes.took(seconds)
-        self.assertFalse(handshakes.begin("a"))
-        clock.advance(0.09)
-        self.assertFalse(handshakes.begin("a"))
-        self.assertEqual(handshakes.counters[refused], 2)
-        clock.advance(0.02)
-        self.assertTrue(handshakes.begin("a"))
-        for seconds in (3600.0, -3600.0):
-            handshakes.took(seconds)
-        self.assertFalse(handshakes.begin("a"))
-        clock.advance(0.3)
-        self.assertTrue(handshakes.begin("a"))
-
     def test_hosts_that_are_remembered_are_bounded(self) -> None:
         """Those that nobody heard of for longest are forgotten."""
         rates = Rates(1, 1, 1000, 1000, 3)
@@ -346,7 +364,7 @@ class QuicTests(SynchronousTestCase):
     def test_the_time_of_a_handshake_counts_until_it_is_over(self) -> None:
         """What an established connection takes is nobody's but its own."""
         counted: list[float] = []
-        self.patch(self.pair.port.handshakes, "took", counted.append)
+        self.patch(self.pair.port, "took", counted.append)
         self.pair.connect()
         self.network.run_until(lambda: bool(self.pair.results))
         transport = self.pair.client.transport
@@ -360,6 +378,22 @@ class QuicTests(SynchronousTestCase):
         self.network.run(1.0)
         self.assertEqual(self.pair.server.received, b"firstmore")
         self.assertEqual(len(counted), with_first)
+
+    def test_there_are_none_where_their_time_is_used_up(self) -> None:
+        """They pay for themselves; sessions that have work come first, and then they go on."""
+        turns = Turns(self.network.seconds)
+        turn = self.pair.port._turn = turns.another()
+        self.pair.connect()
+        self.network.run_until(lambda: bool(self.pair.results))
+        for _ in range(10):
+            self.pair.port.took(0.02)
+        self.assertLess(turn.allowance, -0.1)
+        turns.others_worked()
+        self.pair.connect()
+        refused = "handshakes refused: no time left for more"
+        self.network.run_until(lambda: self.pair.port.counters[refused] == 1)
+        self.network.run_until(lambda: len(self.pair.results) == 2)
+        self.assertEqual(self.pair.port.counters["handshakes begun"], 2)
 
     def test_so_many_octets_are_read_in_a_turn(self) -> None:
         """Twisted reads 256 KiB of datagrams before it looks at anybody else."""

@@ -181,8 +181,7 @@ class DescriptorTests(SynchronousTestCase):
         self.connect(peer)
         door = self.port.socket
         assert isinstance(door, Doorway)
-        door.begin_turn(self.port)
-        door._pause()
+        door.take_turn(self.port, door._pause)
         self.port.stopListening()
         self.reactor.advance(_PAUSE)
         self.assertNotIn(self.port, self.reactor.readers)

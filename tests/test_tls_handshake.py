@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from random import Random
 
 from cryptography import x509
@@ -18,7 +19,19 @@ from lispmsrt.transports.tls.failures import TlsFailed
 from lispmsrt.transports.tls.identity import ServerIdentity
 from lispmsrt.transports.tls.server import TlsServerEndpoint
 from lispmsrt.transports.tls.stream import SecuredStream
-from tests.tls_ground import CLIENT, PORT, SERVER, Choosy, Ear, Ears, TlsGround, files, signed_with
+from lispmsrt.transports.turns import Turns
+from tests.tls_ground import (
+    CLIENT,
+    PORT,
+    SERVER,
+    Choosy,
+    Ear,
+    Ears,
+    Patient,
+    TlsGround,
+    files,
+    signed_with,
+)
 
 
 class ServerIdentityTests(TlsGround, SynchronousTestCase):
@@ -257,6 +270,26 @@ class AdmissionTests(TlsGround, SynchronousTestCase):
         self.assertEqual((first.connected, second.connected), (True, False))
         self.network.run(1.0)
         self.assertFalse(first.connected)
+
+    def test_handshakes_have_an_account_and_octets_have_none(self) -> None:
+        """Of who comes to the end of it, and of who leaves before."""
+        ticks = count(1000.0, 0.001)
+        paid: list[float] = []
+        servers = Patient(Turns(lambda: next(ticks)).another())
+        self.patch(servers.turn, "took", paid.append)
+        self.listen(servers)
+        self.meet()
+        with_handshake = len(paid)
+        self.assertGreater(with_handshake, 0)
+        self.connected[0].transport.write(b"up")
+        self.network.run()
+        self.assertEqual(servers.built[0].received, b"up")
+        self.connected[0].transport.loseConnection()
+        self.network.run()
+        self.assertEqual(len(paid), with_handshake)
+        self.knock(b"no TLS at all")
+        self.network.run()
+        self.assertGreater(len(paid), with_handshake)
 
     def test_application_that_wants_no_protocol(self) -> None:
         """Its answer comes after the handshake; the connection is reset."""

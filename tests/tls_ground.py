@@ -25,8 +25,9 @@ from lispmsrt.transports.certificates import (
     make_certificate,
     pin_of,
 )
-from lispmsrt.transports.interfaces import IAdmission
+from lispmsrt.transports.interfaces import IAdmission, ITakesTurns
 from lispmsrt.transports.tls.endpoints import client_endpoint, server_endpoint
+from lispmsrt.transports.turns import Turn
 from tests.rim import Network, Pipe
 
 __all__ = [
@@ -174,6 +175,15 @@ class Choosy(Ears):
     def admits(self, host: str) -> bool:
         self.asked.append(host)
         return host in self._hosts
+
+
+@implementer(ITakesTurns)
+class Patient(Ears):
+    """Has a turn that pays for who connects."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
 
 
 class TlsGround:

@@ -18,7 +18,7 @@ from lispmsrt.config import SocketAddress
 from lispmsrt.histogram import Latency
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.listening import listen_control, stop_listening
-from lispmsrt.transports.udp import Turns
+from lispmsrt.transports.turns import Turns
 from lispmsrt.wire.addresses import Afi
 
 __all__ = ["ControlSockets"]
@@ -72,6 +72,8 @@ class ControlSockets:
         """``latency`` measures what was received until it is answered."""
         self.granted: dict[str, int] = {}
         "UDP socket to octets of receive buffer granted by the kernel"
+        self.turns = Turns(clock.seconds)
+        "of all that is done for who has no session yet, and so of listening ports too"
         self._plane = plane
         self._reactor = reactor
         self._clock = clock
@@ -79,7 +81,6 @@ class ControlSockets:
         self._ports: list[IListeningPort] = []
         self._protocols: dict[_Side, ControlProtocol] = {}
         self._families: set[int] = set()
-        self._turns = Turns(clock.seconds)
         self._alarm = Alarm(clock, self.flush)
         self._looked_at = clock.seconds()
 
@@ -92,7 +93,7 @@ class ControlSockets:
     def counters(self) -> Counter[str]:
         """What the sockets have counted, together, as long as they are open; and their turns."""
         of_sockets = (protocol.counters for protocol in self._protocols.values())
-        return sum(of_sockets, self._turns.counters.copy())
+        return sum(of_sockets, self.turns.counters.copy())
 
     def can_reach(self, afi: int) -> bool:
         """Whether one of the sockets can send to addresses of this family (Afi)."""
@@ -104,7 +105,7 @@ class ControlSockets:
             side = _Side(self, self._plane)
             protocol = ControlProtocol(side, self._clock, self._latency)
             port, granted = listen_control(
-                self._reactor, address, protocol, receive_buffer, self._turns
+                self._reactor, address, protocol, receive_buffer, self.turns
             )
             self._ports.append(port)
             self._protocols[side] = protocol
@@ -122,7 +123,7 @@ class ControlSockets:
         second, and who asks for a mapping would wait for all of it. On the other hand datagrams
         get half as much time as sessions, as long as these call.
         """
-        self._turns.others_worked()
+        self.turns.others_worked()
         now = self._clock.seconds()
         if now - self._looked_at < _LONGEST_WAIT:
             return
@@ -141,6 +142,7 @@ class ControlSockets:
         ports, self._ports = self._ports, []
         self._protocols.clear()
         self._families.clear()
+        self.turns.forget_all()
         return gatherResults(map(stop_listening, ports))
 
     def flush(self) -> None:

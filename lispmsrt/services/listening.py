@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IListeningPort
 from lispmsrt.config import SocketAddress
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.sockets import set_receive_buffer
-from lispmsrt.transports.udp import Turns, listen_udp
+from lispmsrt.transports.turns import Turns
+from lispmsrt.transports.udp import listen_udp
 
 __all__ = ["ListenError", "endpoint_from", "listen_control", "stop_listening"]
 

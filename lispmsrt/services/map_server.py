@@ -47,7 +47,7 @@ from lispmsrt.sockets import apply_tcp_options, end_text, pack_address, plain_ho
 from lispmsrt.storage.memory import Memory
 from lispmsrt.storage.place import state_file
 from lispmsrt.storage.writing import cpu_seconds_of, writer_for
-from lispmsrt.transports.interfaces import IAdmission
+from lispmsrt.transports.interfaces import IAdmission, ITakesTurns
 from lispmsrt.transports.tls.identity import certificate_names
 from lispmsrt.wire.messages import ControlType
 from lispmsrt.wire.reliable_transport import RefreshScope, RegistrationRefresh
@@ -61,7 +61,7 @@ _WRITE_TIMEOUT = 60.0
 _EVERYTHING = RegistrationRefresh(RefreshScope.EVERYTHING)
 
 
-@implementer(IAdmission)
+@implementer(IAdmission, ITakesTurns)
 class _Sessions(Factory):
     """Decides at the socket who gets a session."""
 
@@ -70,6 +70,7 @@ class _Sessions(Factory):
     def __init__(self, server: MapServer, description: str) -> None:
         self._server = server
         self._description = description
+        self.turn = server.udp.turns.another()
 
     def admits(self, host: str) -> bool:
         return self._server.admits(host, transport_name(self._description))

@@ -19,8 +19,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from lispmsrt.transports.interfaces import IAdmission, admission_of
+from lispmsrt.transports.interfaces import IAdmission, admission_of, turn_of
 from lispmsrt.transports.spare import OUT_OF_DESCRIPTORS, spare
+from lispmsrt.transports.turns import Turn
 
 __all__ = ["ACCEPT_COST", "TURN_BUDGET", "Doorway", "doorway", "guard", "reset"]
 
@@ -50,12 +51,26 @@ class Doorway(socket.socket):
     host_of: Callable[[Any], str]
     on_refused: Callable[[], None]
     counters: Counter[str]
+    turn: Turn | None
+    "when there is time for those who knock; None for always"
     _left = TURN_BUDGET
     _port: Any = None
     _said_at = float("-inf")
 
-    def begin_turn(self, port: Any) -> None:
-        """The reactor has come round to the port again."""
+    def take_turn(self, port: Any, read: Callable[[], None]) -> None:
+        """The reactor has come round to the port again: have it read, if there is time."""
+        turn = self.turn
+        if turn is None:
+            self._begin(port)
+            read()
+        elif turn.begin():
+            self._begin(port)
+            try:
+                read()
+            finally:
+                turn.end()
+
+    def _begin(self, port: Any) -> None:
         self._left = TURN_BUDGET
         self._port = port
         # Which Twisted raises by 20 after every turn that was full, and lowers after the others.
@@ -65,7 +80,7 @@ class Doorway(socket.socket):
         """Accept one that is admitted; raise BlockingIOError when there is none, or this turn has
         seen enough: the socket stays readable then.
         """
-        while self._left > 0:
+        while self._left > 0 and not self._is_over():
             try:
                 handle, address = super().accept()
             except OSError as failure:
@@ -81,6 +96,9 @@ class Doorway(socket.socket):
             self.on_refused()
             reset(handle)
         raise BlockingIOError(errno.EAGAIN, "enough for this turn")
+
+    def _is_over(self) -> bool:
+        return self.turn is not None and self.turn.is_over()
 
     def _turn_away(self, why: OSError) -> None:
         """Reset the first who waits: that is told sooner than silence, and nothing goes round and
@@ -128,16 +146,11 @@ def guard(port: Any, factory: object) -> None:
     # What is between the two, if anything (TLS), knows more reasons to refuse.
     gate = getattr(port, "factory", factory)
     asked = gate if IAdmission.providedBy(gate) else factory
-    door = port.socket = doorway(handle, admission_of(asked))
+    door = port.socket = doorway(handle, admission_of(asked), turn=turn_of(asked))
     # The reactor knows it by its number, and that stays.
     port.fileno = door.fileno
     read = port.doRead
-
-    def read_in_turn() -> None:
-        door.begin_turn(port)
-        read()
-
-    port.doRead = read_in_turn
+    port.doRead = lambda: door.take_turn(port, read)
 
 
 def doorway(
@@ -145,16 +158,19 @@ def doorway(
     admits: Callable[[str], bool],
     host_of: Callable[[Any], str] = lambda address: address[0],
     on_refused: Callable[[], None] = lambda: None,
+    turn: Turn | None = None,
 ) -> Doorway:
     """Return a doorway in place of a socket, which is closed without closing what it stood for.
 
-    ``host_of`` finds the host in an address as the socket has it.
+    ``host_of`` finds the host in an address as the socket has it. ``turn`` is when there is time
+    for those who knock; without one that is always.
     """
     door = Doorway(handle.family, handle.type, handle.proto, fileno=handle.detach())
     door.setblocking(False)
     door.admits = admits
     door.host_of = host_of
     door.on_refused = on_refused
+    door.turn = turn
     door.counters = Counter()
     spare.hold()
     return door

@@ -13,9 +13,6 @@ __all__ = ["HandshakeLimits", "Handshakes", "Rates"]
 _MAX_HOSTS = 4096
 """Whose bursts are remembered; who is forgotten has a new one."""
 
-_LONGEST = 0.05
-"""Seconds that are counted of one piece of work."""
-
 
 @dataclass(frozen=True, slots=True)
 class HandshakeLimits:
@@ -37,10 +34,6 @@ class HandshakeLimits:
     "more of them a second: a fifth of a core with 1 ms of TLS for each"
     max_hosts: int = _MAX_HOSTS
     "whose bursts are remembered; who is forgotten has a new one"
-    time_burst: float = 0.25
-    "seconds that they may take at once, where the port says what they take: see Handshakes.took()"
-    time_share: float = 0.2
-    "of the time, for the rest: where a core is slow, or not all ours, there are fewer a second"
 
 
 class Rates:
@@ -93,8 +86,6 @@ class Handshakes:
         self.limits = limits or HandshakeLimits()
         self._seconds = seconds
         self._rates: Rates | None = None
-        self._time: Bucket | None = None
-        "milliseconds that handshakes may take"
         self.counters: Counter[str] = Counter()
         self._per_host: Counter[str] = Counter()
         self._all = 0
@@ -129,12 +120,6 @@ class Handshakes:
                 return False
         return True
 
-    def took(self, seconds: float) -> None:
-        """Take note of the time that went to peers whose handshakes are not over."""
-        if self._time is not None:
-            # A process that was stopped meanwhile, or a clock that was stepped, is not their doing.
-            self._time.spend(1000 * min(max(seconds, 0.0), _LONGEST))
-
     def end(self, host: str) -> None:
         """One that had begun is over, however it ended."""
         self._all -= 1
@@ -148,8 +133,4 @@ class Handshakes:
             self._rates = Rates(
                 limits.burst, limits.rate, limits.total_burst, limits.total_rate, limits.max_hosts
             )
-            self._time = Bucket(1000 * limits.time_burst, 1000 * limits.time_share, now)
-        assert self._time is not None
-        if not self._time.is_left(now):
-            return "no time left for more"
         return self._rates.refusal(host, now)

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
 from twisted.internet.interfaces import IAddress
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
+
+from lispmsrt.transports.turns import Turn
 
 __all__ = [
     "IAdmission",
     "ISpeaksFirst",
+    "ITakesTurns",
     "StreamAddress",
     "TransportUnavailable",
     "admission_of",
     "certificate_of",
+    "turn_of",
 ]
 
 
@@ -30,6 +34,15 @@ class IAdmission(Interface):
         """Whether a connection from this address may begin now. What is refused the factory
         counts.
         """
+
+
+class ITakesTurns(Interface):
+    """A factory that has better to do than to take connections, at times.
+
+    Where it does not provide this, what is done for those who connect is limited by number only.
+    """
+
+    turn = Attribute("The Turn that pays for it until they are connected; None where none is to.")
 
 
 class ISpeaksFirst(Interface):
@@ -59,6 +72,13 @@ def admission_of(factory: object) -> Callable[[str], bool]:
     """Return the question to ask before anything is done for a peer's address."""
     admission = IAdmission(factory, None)
     return admission.admits if admission is not None else lambda host: True
+
+
+def turn_of(factory: object) -> Turn | None:
+    """Return when there is time for those who connect; None where that is always."""
+    takes_turns = ITakesTurns(factory, None)
+    turn: Turn | None = takes_turns.turn if takes_turns is not None else None
+    return turn
 
 
 def certificate_of(endpoint: object) -> Certificate | None:

@@ -22,7 +22,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lispmsrt.transports.doorway import Doorway, doorway
-from lispmsrt.transports.interfaces import StreamAddress, TransportUnavailable, admission_of
+from lispmsrt.transports.interfaces import (
+    StreamAddress,
+    TransportUnavailable,
+    admission_of,
+    turn_of,
+)
 from lispmsrt.transports.sctp.association import ClientAssociation, ServerAssociation
 from lispmsrt.transports.sctp.sockets import (
     Liveness,
@@ -72,7 +77,9 @@ class _Port(tcp.Port):
             raise CannotListenError(",".join(self._addresses), port, failure) from None
         # The kernel has set the association up by then: it answers an INIT by itself, without state
         # until the peer has returned its cookie.
-        gate = doorway(made, admission_of(self.factory), _host_of, self._refused)
+        gate = doorway(
+            made, admission_of(self.factory), _host_of, self._refused, turn_of(self.factory)
+        )
         try:
             listen(gate, self.backlog)
         except OSError as failure:
@@ -86,8 +93,7 @@ class _Port(tcp.Port):
     def doRead(self) -> None:
         """Accept what has come, as much as a turn of the reactor has room for."""
         assert isinstance(self.socket, Doorway)
-        self.socket.begin_turn(self)
-        super().doRead()
+        self.socket.take_turn(self, super().doRead)
 
     def _refused(self) -> None:
         self.counters["associations refused"] += 1

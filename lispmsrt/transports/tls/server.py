@@ -27,7 +27,12 @@ from zope.interface import implementer
 from lispmsrt.sockets import plain_host
 from lispmsrt.transports.gate import Gate, Reset
 from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes
-from lispmsrt.transports.interfaces import IAdmission, admission_of
+from lispmsrt.transports.interfaces import (
+    IAdmission,
+    ITakesTurns,
+    admission_of,
+    turn_of,
+)
 from lispmsrt.transports.tls.failures import TlsFailed
 from lispmsrt.transports.tls.stream import SecuredStream
 from lispmsrt.transports.tls.transport import TlsFactory
@@ -69,7 +74,7 @@ class TlsServerEndpoint:
         return listening
 
 
-@implementer(IAdmission)
+@implementer(IAdmission, ITakesTurns)
 class TlsGate(Gate):
     """Who comes in by TCP gets a TLS connection, or a reset before a single octet of TLS."""
 
@@ -84,9 +89,11 @@ class TlsGate(Gate):
     ) -> None:
         super().__init__(application)
         self.handshakes = Handshakes(limits, reactor.seconds)
+        self.turn = turn_of(application)
         self._admits = admission_of(application)
         self._reactor = reactor
         self._tls = TlsFactory(_Contexts(contexts), False, _Streams(self), reactor)
+        self._tls.turn = self.turn
         self._latest_line = -math.inf
         self._under_way: dict[_Handshake, None] = {}
 

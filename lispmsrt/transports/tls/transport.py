@@ -1,14 +1,37 @@
-"""Twisted's TLS transport, without what it leaves behind when a connection fails."""
+"""Twisted's TLS transport, without what it leaves behind when a connection fails, and with an
+account of what handshakes take.
+"""
 
 from __future__ import annotations
 
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+
+from lispmsrt.transports.turns import Turn
 
 __all__ = ["TlsFactory"]
 
 
 class _Transport(BufferingTLSTransport):
+    factory: TlsFactory
+
+    def dataReceived(self, data: bytes) -> None:
+        turn = self.factory.turn
+        if turn is None or self._handshakeDone:
+            super().dataReceived(data)
+        else:
+            with turn.metered():
+                super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        turn = self.factory.turn
+        if turn is None or self._handshakeDone:
+            super().connectionLost(reason)
+        else:
+            with turn.metered():
+                super().connectionLost(reason)
+
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)
         if reason is not None:
@@ -21,3 +44,5 @@ class TlsFactory(TLSMemoryBIOFactory):
     """Adds TLS to connections."""
 
     protocol = _Transport
+    turn: Turn | None = None
+    "which pays for handshakes"

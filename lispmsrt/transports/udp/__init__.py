@@ -6,6 +6,5 @@ from __future__ import annotations
 
 from lispmsrt.transports.udp.port import BatchPort, listen_udp
 from lispmsrt.transports.udp.refusals import outlive_refusals
-from lispmsrt.transports.udp.turns import Turns
 
-__all__ = ["BatchPort", "Turns", "listen_udp", "outlive_refusals"]
+__all__ = ["BatchPort", "listen_udp", "outlive_refusals"]

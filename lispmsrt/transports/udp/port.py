@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lispmsrt.compiled import twin
-from lispmsrt.transports.udp.turns import Turn
+from lispmsrt.transports.turns import Turn
 
 __all__ = ["BatchPort", "TakesBatches", "listen_udp"]
 

@@ -17,15 +17,15 @@ CONTROL_PLANE = Group(
 
 UDP_SOCKETS = Group(
     "udp-sockets",
-    ("protocols.py", "transports/udp/turns.py"),
+    ("protocols.py", "transports/turns.py"),
     {
         "datagrams from no IP address": "Datagrams whose source is no IP address; dropped.",
         "datagrams that could not be sent": (
             "The network refused them: no route, a full buffer, or a firewall."
         ),
-        "UDP turns left to sessions": (
-            "Times that datagrams had to wait, because they had taken a third of the time already"
-            " while sessions were busy."
+        "turns left to sessions": (
+            "Times that datagrams or connections had to wait, because together they had taken a"
+            " quarter of the time already while sessions were busy."
         ),
     },
 )
