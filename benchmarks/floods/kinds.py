@@ -25,9 +25,6 @@ __all__ = ["KINDS", "Flood", "Kind", "Ports"]
 Ports = tuple[int, ...]
 """Of a Map-Server: UDP, TCP, TLS, and QUIC where there is one."""
 
-_QUIC_ETRS = 500
-"""They compute as much as the Map-Server does."""
-
 
 class Flood(Protocol):
     """What the generator drives. Nothing in it waits."""
@@ -85,7 +82,7 @@ def _initials(ports: Ports) -> Flood:
 def _returning_over_quic(ports: Ports) -> Flood:
     from benchmarks.floods.quic import QuicReturns
 
-    return QuicReturns((ports[0], ports[3]), _QUIC_ETRS)
+    return QuicReturns((ports[0], ports[3]))
 
 
 def _sessions(manner: Manner) -> Callable[[Ports], Flood]:
