@@ -120,8 +120,8 @@ class ControlSockets:
     def look(self) -> None:
         """Take the datagrams that wait, if nobody looked for some time. Sessions call it between
         chunks: when a thousand of them have something to read, one turn of the reactor takes half a
-        second, and who asks for a mapping would wait for all of it. On the other hand datagrams
-        get half as much time as sessions, as long as these call.
+        second, and who asks for a mapping would wait for all of it. On the other hand it is by
+        these calls that sessions are known to have work, and have most of the time.
         """
         self.turns.others_worked()
         now = self._clock.seconds()
