@@ -43,7 +43,7 @@ that the load's core brought about: where that was too little the server has a p
 can take as much less. "Is left" is the sessions' rate by the clock, divided by their rate without
 the flood, when as much of the load's core is burnt: {HALF:g} is aimed at, and no session lost. "Of
 the CPU" is the same for a second of the server's CPU: less, where the load does not keep the server
-busy without the flood. Lookups share the socket with floods of datagrams."""
+busy without the flood. Lookups have a socket of their own, but for floods of Map-Requests."""
 
 _DISTURBED = """\
 Others had up to {:.0%} of the server's core: what is by the clock means little then, and "of the

@@ -123,7 +123,7 @@ def _over_quic(server: MapServer) -> Counter[str]:
 def _counted(server: MapServer) -> list[_Counted]:
     """Count what the UDP ports take from the kernel; nothing where they are Twisted's own."""
     found = []
-    for port in server.udp._ports:
+    for port in server.udp.ports:
         batches = getattr(port, "_batches", None)
         if batches is not None:
             port._batches = counted = _Counted(batches)  # type: ignore[attr-defined]

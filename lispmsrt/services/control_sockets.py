@@ -1,5 +1,6 @@
 """The UDP sockets of a control plane: an answer leaves by the socket that its question came to, or
-where that can't reach the destination by the first that can.
+where that can't reach the destination by the first that can. Where the kernel sorts, each address
+has a second socket for Map-Requests, which a flood of anything else does not fill.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lispmsrt.clock import Alarm
 from lispmsrt.config import SocketAddress
 from lispmsrt.histogram import Latency
 from lispmsrt.protocols import ControlProtocol
-from lispmsrt.services.listening import listen_control, stop_listening
+from lispmsrt.services.listening import listen_control, listen_questions, stop_listening
 from lispmsrt.transports.turns import Turns
 from lispmsrt.wire.addresses import Afi
 
@@ -80,6 +81,8 @@ class ControlSockets:
         self._latency = latency
         self._ports: list[IListeningPort] = []
         self._protocols: dict[_Side, ControlProtocol] = {}
+        self._beside: dict[IListeningPort, ControlProtocol] = {}
+        "those for Map-Requests"
         self._families: set[int] = set()
         self._alarm = Alarm(clock, self.flush)
         self._looked_at = clock.seconds()
@@ -90,9 +93,15 @@ class ControlSockets:
         return [port.getHost() for port in self._ports]
 
     @property
+    def ports(self) -> list[IListeningPort]:
+        """Every socket, those for Map-Requests first."""
+        return [*self._beside, *self._ports]
+
+    @property
     def counters(self) -> Counter[str]:
         """What the sockets have counted, together, as long as they are open; and their turns."""
-        of_sockets = (protocol.counters for protocol in self._protocols.values())
+        protocols = (*self._protocols.values(), *self._beside.values())
+        of_sockets = (protocol.counters for protocol in protocols)
         return sum(of_sockets, self.turns.counters.copy())
 
     def can_reach(self, afi: int) -> bool:
@@ -109,6 +118,7 @@ class ControlSockets:
             )
             self._ports.append(port)
             self._protocols[side] = protocol
+            self._open_beside(side, port, receive_buffer)
             self._families |= {afi for afi, any_one in _ANY if protocol.reaches(any_one)}
             self.granted[str(address)] = granted
             self._log.info(
@@ -116,6 +126,13 @@ class ControlSockets:
                 address=address,
                 granted=granted,
             )
+
+    def _open_beside(self, side: _Side, port: IListeningPort, receive_buffer: int) -> None:
+        # It is the same side to the control plane: what one of the two can reach the other can.
+        protocol = ControlProtocol(side, self._clock, self._latency)
+        beside = listen_questions(port, protocol, receive_buffer, self.turns)
+        if beside is not None:
+            self._beside[beside] = protocol
 
     def look(self) -> None:
         """Take the datagrams that wait, if nobody looked for some time. Sessions call it between
@@ -128,7 +145,7 @@ class ControlSockets:
         if now - self._looked_at < _LONGEST_WAIT:
             return
         self._looked_at = now
-        for port in self._ports:
+        for port in self.ports:
             read = getattr(port, "doRead", None)
             if read is not None:
                 # What is wrong with a UDP socket is nothing to the session that has called: the
@@ -139,7 +156,9 @@ class ControlSockets:
     def close(self) -> Deferred[Any]:
         """Close every socket; fires when they are closed."""
         self._alarm.set(None)
-        ports, self._ports = self._ports, []
+        ports = self.ports
+        self._ports.clear()
+        self._beside.clear()
         self._protocols.clear()
         self._families.clear()
         self.turns.forget_all()

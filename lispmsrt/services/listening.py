@@ -13,11 +13,15 @@ from lispmsrt.config import SocketAddress
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.sockets import set_receive_buffer
 from lispmsrt.transports.turns import Turns
-from lispmsrt.transports.udp import listen_udp
+from lispmsrt.transports.udp import listen_beside, listen_udp
+from lispmsrt.wire.messages import ControlType
 
-__all__ = ["ListenError", "endpoint_from", "listen_control", "stop_listening"]
+__all__ = ["ListenError", "endpoint_from", "listen_control", "listen_questions", "stop_listening"]
 
 _MAX_DATAGRAM = 65_535
+
+_QUESTIONS = (ControlType.MAP_REQUEST, ControlType.ENCAPSULATED)
+"""What comes from ITRs: the Map-Registers of others are not to keep them from their answers."""
 
 Endpoint = TypeVar("Endpoint")
 
@@ -57,6 +61,18 @@ def listen_control(
     handle = getattr(port, "socket", None)
     granted = set_receive_buffer(handle, receive_buffer) if handle is not None else 0
     return port, granted
+
+
+def listen_questions(
+    port: IListeningPort, protocol: ControlProtocol, receive_buffer: int, turns: Turns
+) -> IListeningPort | None:
+    """Open a second UDP socket at a control socket's address for Map-Requests, plain or in an ECM;
+    None where the kernel or the reactor can't: then the first has all.
+    """
+    beside = listen_beside(port, protocol, _QUESTIONS, turns.another())
+    if beside is not None:
+        set_receive_buffer(beside.socket, receive_buffer)
+    return beside
 
 
 def stop_listening(port: IListeningPort) -> Deferred[None]:
