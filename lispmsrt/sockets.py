@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from random import randint
 
 __all__ = [
     "TcpOptions",
@@ -41,6 +44,10 @@ _MAX_WRAPPERS = 8
 """More transports are never stacked; a ring of them must not hold us."""
 
 
+_MAX_PROBES = 127
+"""Linux takes no more (MAX_TCP_KEEPCNT)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TcpOptions:
     """How a dead peer is noticed (docs/draft.rst, "Keepalive"), and who is too far away. Times in
@@ -48,8 +55,11 @@ class TcpOptions:
     """
 
     keepalive_idle: int = 10
+    "at most"
     keepalive_interval: int = 10
+    "at most"
     keepalive_probes: int = 3
+    "at the longest interval"
     user_timeout: float = 30.0
     minimum_ttl: int = 0
     "GTSM (RFC 5082): drop segments that crossed more than 255 minus this many routers; 0 is off"
@@ -101,16 +111,22 @@ def queued_octets(transport: object) -> int:
     return len(buffer) - offset + later
 
 
-def apply_tcp_options(transport: object, options: TcpOptions) -> None:
-    """Set the options on the TCP connection below a transport; leave other transports alone."""
+def apply_tcp_options(
+    transport: object, options: TcpOptions, draw: Callable[[int, int], int] = randint
+) -> None:
+    """Set the options on the TCP connection below a transport; leave other transports alone.
+
+    ``draw`` returns a number of two and what is between: how often each connection probes.
+    """
     handle = tcp_socket_below(transport)
     if handle is None:
         return
+    idle, interval, probes = _keepalive(options, draw)
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive_idle),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive_interval),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive_probes),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options.user_timeout * 1000)),
         # A chunk of ACKs is small and the ETR's window waits for it.
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -119,6 +135,19 @@ def apply_tcp_options(transport: object, options: TcpOptions) -> None:
         handle.setsockopt(level, option, value)
     if options.minimum_ttl:
         set_minimum_ttl(handle, options.minimum_ttl)
+
+
+def _keepalive(options: TcpOptions, draw: Callable[[int, int], int]) -> tuple[int, int, int]:
+    """Return what one connection waits, between halves and all of what there is at most, and so
+    many probes that it bears as long a silence as any.
+
+    Thousands that fell silent together would probe together, again and again: more than the queues
+    on the way hold, of which the same are lost each time.
+    """
+    silence = options.keepalive_idle + options.keepalive_interval * options.keepalive_probes
+    idle = draw((options.keepalive_idle + 1) // 2, options.keepalive_idle)
+    interval = draw((options.keepalive_interval + 1) // 2, options.keepalive_interval)
+    return idle, interval, min(math.ceil((silence - idle) / interval), _MAX_PROBES)
 
 
 def apply_minimum_ttl(port: object, options: TcpOptions) -> None:

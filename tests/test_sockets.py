@@ -134,13 +134,39 @@ class TcpOptionsTests(SynchronousTestCase):
     def test_defaults_are_those_of_the_protocol_notes(self) -> None:
         """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (docs/draft.rst)."""
         handle = self._socket()
-        apply_tcp_options(_Transport(handle), TcpOptions())
+        apply_tcp_options(_Transport(handle), TcpOptions(), draw=max)
         self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
+
+    def test_those_that_fall_silent_together_do_not_probe_together(self) -> None:
+        """From half of the times up to all; a silence that one bears all do."""
+        seen = set()
+        for _connection in range(300):
+            handle = self._socket()
+            apply_tcp_options(_Transport(handle), TcpOptions())
+            idle, interval, probes = (
+                handle.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            self.assertTrue(40 <= idle + interval * probes < 40 + interval, (idle, interval))
+            seen.add((idle, interval))
+            handle.close()
+        self.assertEqual({idle for idle, _interval in seen}, set(range(5, 11)))
+        self.assertEqual({interval for _idle, interval in seen}, set(range(5, 11)))
+
+    def test_the_shortest_times_and_the_most_probes(self) -> None:
+        """Nothing becomes 0, nor more than the kernel takes."""
+        for options, expected in (
+            (TcpOptions(1, 1, 2), (1, 1, 2)),
+            (TcpOptions(3, 4, 127), (2, 2, 127)),
+        ):
+            handle = self._socket()
+            apply_tcp_options(_Transport(handle), options, draw=min)
+            self._assert_options(handle, 1, *expected, 30_000, 1)
 
     def test_configured_values_reach_the_kernel(self) -> None:
         """Over IPv6 too."""
         handle = self._socket(socket.AF_INET6)
-        apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 1.5))
+        apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 1.5), draw=max)
         self._assert_options(handle, 1, 20, 5, 7, 1500, 1)
 
     def test_the_kernel_holds_little_for_who_does_not_read(self) -> None:
@@ -226,7 +252,7 @@ class TcpOptionsTests(SynchronousTestCase):
         tls = _Transport("something of OpenSSL", below=_Transport(handle))
         for transport in (tls, _Transport(None, below=tls)):
             self.assertIs(tcp_socket_below(transport), handle)
-        apply_tcp_options(tls, TcpOptions())
+        apply_tcp_options(tls, TcpOptions(), draw=max)
         self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
 
     def test_ring_of_transports_has_no_socket(self) -> None:

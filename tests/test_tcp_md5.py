@@ -165,7 +165,7 @@ class SignedTests(_Keys, TestCase):
         """It is TCP."""
         port = await self._listen(interface=_LOOP, key=self.key())
         client = await self._connect(_LOOP, port)
-        apply_tcp_options(client.transport, TcpOptions(keepalive_idle=77))
+        apply_tcp_options(client.transport, TcpOptions(keepalive_idle=77), draw=max)
         below = tcp_socket_below(client.transport)
         assert below is not None
         self.assertEqual(below.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 77)

@@ -270,7 +270,7 @@ class LoopbackTests(TestCase):
         client = await self._connect(await self._listen(Ears(made.callback)))
         server = await made
         for ear in (client, server):
-            apply_tcp_options(ear.transport, TcpOptions(keepalive_idle=77))
+            apply_tcp_options(ear.transport, TcpOptions(keepalive_idle=77), draw=max)
             below = tcp_socket_below(ear.transport)
             assert below is not None
             self.assertEqual(below.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 77)

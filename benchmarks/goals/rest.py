@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from benchmarks.figures import Aim, Measured, Row
 from benchmarks.goals.lookups import registered_hosts
 from benchmarks.ground import Bench, check_count, cpu_between
-from benchmarks.load import ACK_LENGTH
+from benchmarks.load import ACK_LENGTH, LoadError
 from benchmarks.messages import host_records, registrations, xtr_ids
 from benchmarks.processes import Child
 from benchmarks.roles import etr_address
@@ -62,6 +62,8 @@ def _rest(bench: Bench, server: Child, sitters: Sitters) -> Iterator[Measured]:
     after, seconds = server.ask("usage"), time.perf_counter() - began
     octets = sitters.octets_waiting()
     now = server.ask("counters")
+    if now["sessions"] != said["sessions"]:
+        raise LoadError(f"{said['sessions'] - now['sessions']:,} sessions were lost at rest")
     messages = sum(now[name] - said[name] for name in ("messages in", "messages out"))
     details = {"seconds": round(seconds, 1), "octets from the Map-Server": octets}
     yield Measured(MESSAGES, 60 * messages / seconds, details=details)
