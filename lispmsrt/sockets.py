@@ -44,6 +44,9 @@ _MAX_WRAPPERS = 8
 """More transports are never stacked; a ring of them must not hold us."""
 
 
+_LEAST_PROBES = 3
+"""Before the user timeout: one or two may be lost for no reason."""
+
 _MAX_PROBES = 127
 """Linux takes no more (MAX_TCP_KEEPCNT)."""
 
@@ -138,15 +141,20 @@ def apply_tcp_options(
 
 
 def _keepalive(options: TcpOptions, draw: Callable[[int, int], int]) -> tuple[int, int, int]:
-    """Return what one connection waits, between halves and all of what there is at most, and so
-    many probes that it bears as long a silence as any.
+    """Return seconds of silence, seconds between probes, and probes of one connection: the times
+    are between a half and all of what they are at most, and it bears as long a silence as any.
 
     Thousands that fell silent together would probe together, again and again: more than the queues
-    on the way hold, of which the same are lost each time.
+    on the way hold. The kernel ends a connection after the user timeout, however many probes are
+    left, so that some are to fit into that.
     """
     silence = options.keepalive_idle + options.keepalive_interval * options.keepalive_probes
     idle = draw((options.keepalive_idle + 1) // 2, options.keepalive_idle)
-    interval = draw((options.keepalive_interval + 1) // 2, options.keepalive_interval)
+    longest = options.keepalive_interval
+    if options.user_timeout:
+        longest = max(1, min(longest, int(options.user_timeout - idle) // _LEAST_PROBES))
+    shortest = max((longest + 1) // 2, math.ceil((silence - idle) / _MAX_PROBES))
+    interval = draw(min(shortest, longest), longest)
     return idle, interval, min(math.ceil((silence - idle) / interval), _MAX_PROBES)
 
 

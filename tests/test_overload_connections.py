@@ -23,8 +23,9 @@ from lispmsrt.session.base import CloseReason
 from lispmsrt.sockets import TcpOptions
 from lispmsrt.transports.doorway import ACCEPT_COST, TURN_BUDGET, Doorway, guard
 from lispmsrt.transports.handshakes import HandshakeLimits, Handshakes, Rates
-from lispmsrt.transports.interfaces import IAdmission, ITakesTurns
+from lispmsrt.transports.interfaces import IAdmission, ITakesTurns, turn_of
 from lispmsrt.transports.quic.endpoints import _READ_AT_ONCE
+from lispmsrt.transports.quic.server import QuicPort
 from lispmsrt.transports.tls.server import TlsGate
 from lispmsrt.transports.turns import LONGEST, Turn, Turns
 from tests.builders import Etr as EtrHand
@@ -434,6 +435,44 @@ class _Ground(SynchronousTestCase):
     def counter(self, name: str) -> int:
         """Return one of the armory's counters."""
         return self.server.armory.counters[name]
+
+
+class TurnsTests(_Ground):
+    """Whose account it is that pays for those who connect."""
+
+    def test_it_is_one_with_that_of_udp(self) -> None:
+        """For each listening port; however often the service was started."""
+        factories: list[Any] = []
+        listen = Listeners.listen
+
+        def note(listeners: Listeners, description: str, factory: Any) -> None:
+            factories.append(factory)
+            listen(listeners, description, factory)
+
+        self.patch(Listeners, "listen", note)
+        before = len(self.server.udp.turns)
+        for _time in range(3):
+            self.server.stopService()
+            self.network.run(40)
+            self.assertEqual(len(self.server.udp.turns), 0)
+            self.server.startService()
+            turn = turn_of(factories[-1])
+            assert turn is not None
+            self.assertEqual(len(self.server.udp.turns), before)
+            turn.took(0.02)
+            owed = turn.allowance
+            self.server.udp.look()
+            self.network.run(0.01)
+            turn.has_time()
+            self.assertGreater(turn.allowance, owed)
+
+    def test_ports_of_quic_take_it_from_the_factory(self) -> None:
+        """As TLS does, and doorways."""
+        factory = _Sessions()
+        factory.turn = Turns(self.network.seconds).another()
+        settings: Any = None
+        port = QuicPort(factory, settings, self.network, lambda port: None)
+        self.assertIs(port._turn, factory.turn)
 
 
 class ArmedTests(_Ground):

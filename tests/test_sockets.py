@@ -132,10 +132,23 @@ class TcpOptionsTests(SynchronousTestCase):
         self.assertEqual(tuple(handle.getsockopt(*option) for option in options), expected)
 
     def test_defaults_are_those_of_the_protocol_notes(self) -> None:
-        """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (docs/draft.rst)."""
+        """Idle 10 s, interval 10 s, 3 probes, user timeout 30 s (docs/draft.rst): of which each
+        connection makes its own.
+        """
+        options = TcpOptions()
+        self.assertEqual(
+            (options.keepalive_idle, options.keepalive_interval, options.keepalive_probes),
+            (10, 10, 3),
+        )
         handle = self._socket()
-        apply_tcp_options(_Transport(handle), TcpOptions(), draw=max)
-        self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
+        apply_tcp_options(_Transport(handle), options, draw=max)
+        self._assert_options(handle, 1, 10, 6, 5, 30_000, 1)
+
+    def test_without_a_user_timeout_it_is_the_probes_that_count(self) -> None:
+        """Then none must fit into it."""
+        handle = self._socket()
+        apply_tcp_options(_Transport(handle), TcpOptions(user_timeout=0.0), draw=max)
+        self._assert_options(handle, 1, 10, 10, 3, 0, 1)
 
     def test_those_that_fall_silent_together_do_not_probe_together(self) -> None:
         """From half of the times up to all; a silence that one bears all do."""
@@ -148,26 +161,30 @@ class TcpOptionsTests(SynchronousTestCase):
                 for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
             )
             self.assertTrue(40 <= idle + interval * probes < 40 + interval, (idle, interval))
+            self.assertLessEqual(idle + 3 * interval, 30)
             seen.add((idle, interval))
             handle.close()
         self.assertEqual({idle for idle, _interval in seen}, set(range(5, 11)))
-        self.assertEqual({interval for _idle, interval in seen}, set(range(5, 11)))
+        self.assertLessEqual({interval for _idle, interval in seen}, set(range(3, 9)))
+        self.assertGreater(len(seen), 12)
 
     def test_the_shortest_times_and_the_most_probes(self) -> None:
         """Nothing becomes 0, nor more than the kernel takes."""
         for options, expected in (
             (TcpOptions(1, 1, 2), (1, 1, 2)),
-            (TcpOptions(3, 4, 127), (2, 2, 127)),
+            (TcpOptions(3, 4, 127, 0.0), (2, 4, 127)),
+            (TcpOptions(3, 4, 127, 2.0), (2, 1, 127)),
         ):
             handle = self._socket()
             apply_tcp_options(_Transport(handle), options, draw=min)
-            self._assert_options(handle, 1, *expected, 30_000, 1)
+            timeout = int(1000 * options.user_timeout)
+            self._assert_options(handle, 1, *expected, timeout, 1)
 
     def test_configured_values_reach_the_kernel(self) -> None:
         """Over IPv6 too."""
         handle = self._socket(socket.AF_INET6)
-        apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 1.5), draw=max)
-        self._assert_options(handle, 1, 20, 5, 7, 1500, 1)
+        apply_tcp_options(_Transport(handle), TcpOptions(20, 5, 7, 40.5), draw=max)
+        self._assert_options(handle, 1, 20, 5, 7, 40_500, 1)
 
     def test_the_kernel_holds_little_for_who_does_not_read(self) -> None:
         """Else it takes megabytes of answers before the session hears that nobody reads them."""
@@ -253,7 +270,7 @@ class TcpOptionsTests(SynchronousTestCase):
         for transport in (tls, _Transport(None, below=tls)):
             self.assertIs(tcp_socket_below(transport), handle)
         apply_tcp_options(tls, TcpOptions(), draw=max)
-        self._assert_options(handle, 1, 10, 10, 3, 30_000, 1)
+        self._assert_options(handle, 1, 10, 6, 5, 30_000, 1)
 
     def test_ring_of_transports_has_no_socket(self) -> None:
         """The search comes to an end."""

@@ -291,6 +291,26 @@ class AdmissionTests(TlsGround, SynchronousTestCase):
         self.network.run()
         self.assertGreater(len(paid), with_handshake)
 
+    def test_what_comes_with_the_end_of_a_handshake_is_the_applications(self) -> None:
+        """Though both are in one segment."""
+        now = [1000.0]
+        servers = Patient(Turns(lambda: now[0]).another())
+        took: list[float] = []
+        self.patch(servers.turn, "took", took.append)
+
+        def slow(data: bytes) -> None:
+            now[0] += 5.0
+
+        def hurry(ear: Ear) -> None:
+            ear.transport.write(b"at once")
+
+        servers.on_built = lambda ear: self.patch(ear, "dataReceived", slow)
+        self.clients = Ears(hurry)
+        self.listen(servers)
+        self.meet()
+        self.assertEqual(now[0], 1005.0)
+        self.assertEqual(sum(took), 0.0)
+
     def test_application_that_wants_no_protocol(self) -> None:
         """Its answer comes after the handshake; the connection is reset."""
 

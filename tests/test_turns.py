@@ -214,18 +214,49 @@ class TurnTests(SynchronousTestCase):
         self.assertGreater(loop.by_sockets, loop.by_sessions)
 
     def test_one_long_datagram_is_paid_for_once(self) -> None:
-        """And a process that was stopped meanwhile does not pay for all of that."""
+        """Then as much time goes to sessions as makes it a quarter."""
         loop = _Loop()
         loop.session(0.001)
-        loop.socket(each=5.0, piece=1)
+        loop.socket(each=0.02, piece=1)
         skipped = 0
         loop.session(0.001)
         while not loop.socket():
             skipped += 1
             loop.session(0.001)
-        self.assertGreater(skipped, 50)
-        self.assertLess(skipped, 90)
+        self.assertTrue(35 < skipped < 60, skipped)
         self.assertEqual(loop.turns.counters["turns left to sessions"], skipped)
+
+    def test_a_process_that_was_stopped_owes_nothing(self) -> None:
+        """Whoever had its turn then."""
+        loop = _Loop()
+        loop.session(0.001)
+        loop.socket(each=5.0, piece=1)
+        loop.session(0.001)
+        self.assertTrue(loop.socket())
+
+    def test_idle_moments_forgive_nothing(self) -> None:
+        """What handshakes owe is still owed when sessions wait for their peers in between."""
+        loop = _Loop()
+        (turn,) = loop.sockets
+        for _ in range(10):
+            turn.took(0.02)
+        owed = turn.allowance
+        loop.session(0.001)
+        for _ in range(5):
+            self.assertFalse(loop.socket())
+        self.assertLess(turn.allowance - owed, 0.001)
+
+    def test_who_asks_seldom_has_waited_too(self) -> None:
+        """A client that tries again each second, while sessions work now and then."""
+        loop = _Loop()
+        (turn,) = loop.sockets
+        for _ in range(10):
+            turn.took(0.02)
+        for _ in range(5):
+            loop.session(0.001)
+            loop.now += 0.199
+        loop.session(0.001)
+        self.assertTrue(turn.has_time())
 
 
 class _Slow(_Part):
@@ -308,10 +339,9 @@ class PortTests(SynchronousTestCase):
         self.turns.others_worked()
         self._go_on()
         self.assertEqual(len(self.part.taken), taken)
-        for _ in range(4):
-            self.turns.others_worked()
-            self.part.now += 0.02
-            self._go_on()
+        self.turns.others_worked()
+        self.part.now += 0.1
+        self._go_on()
         self.assertGreater(len(self.part.taken), taken)
 
     def test_closing_forgets_what_waits(self) -> None:

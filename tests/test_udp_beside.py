@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from lispmsrt.compiled import twin
@@ -70,6 +71,7 @@ class SortingTests(_Compiled):
         self.beside: Any = listen_beside(self.port, self.second, kinds)
         assert self.beside is not None
         for port in (self.port, self.beside):
+            set_receive_buffer(port.socket, 1 << 20)
             self.addCleanup(self.reactor.advance, 0)
             self.addCleanup(port.stopListening)
 
@@ -114,6 +116,21 @@ class SortingTests(_Compiled):
         with self.assertRaises(CannotListenError) as caught:
             listen_udp(self.reactor, self.port.getHost().port, _Taker(), _V4, 65_535)
         self.assertEqual(caught.exception.socketError.errno, errno.EADDRINUSE)
+
+    def test_what_is_possible_to_processes_of_the_same_user(self) -> None:
+        """They may share what is shared; who asks for that gets in."""
+        self.open()
+        other = self.client()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind((_V4, self.port.getHost().port))
+
+    def test_both_families_at_one_socket(self) -> None:
+        """Who is bound to any address of IPv6 hears IPv4 too."""
+        self.open(host="::")
+        self.send(b"\x10question", b"\x30other", host=_V4)
+        self.send(b"\x10question", b"\x30other", host=_V6)
+        self.assertEqual(self.first.taken, [b"\x30other"] * 2)
+        self.assertEqual(self.second.taken, [b"\x10question"] * 2)
 
     def test_without_it_the_first_has_all(self) -> None:
         """Once it is closed."""
@@ -202,6 +219,31 @@ class ControlSocketsTests(_Compiled):
         self.assertEqual(kinds, questions + others)
         for _datagram in kinds:
             self.assertEqual(client.recvfrom(100)[1], (_V4, address.port))
+
+    def test_it_can_be_closed_and_opened_again(self) -> None:
+        """With both sockets, and no more turns than these."""
+        for _time in range(3):
+            self.sockets.close()
+            self.reactor.advance(0)
+            self.assertEqual(self.reactor.readers, [])
+            self.sockets.open([SocketAddress(_V4, 0)], 1 << 20)
+            self.assertEqual(len(self.reactor.readers), 2)
+            self.assertEqual(len(self.sockets.turns), 2)
+
+    def test_where_there_is_none_that_is_said(self) -> None:
+        """Once, and all come to the first."""
+
+        def refuse(handle: socket.socket, program: bytes) -> None:
+            raise OSError(errno.ENOPROTOOPT, "no such option")
+
+        self.patch(beside, "_attach", refuse)
+        self.sockets.close()
+        self.reactor.advance(0)
+        with capturedLogs() as events:
+            self.sockets.open([SocketAddress(_V4, 0)], 1 << 20)
+        warnings = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 1)
+        self.assertEqual(len(self.sockets.ports), 1)
 
     def test_sessions_let_both_be_read(self) -> None:
         """Between chunks."""

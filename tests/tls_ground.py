@@ -184,6 +184,12 @@ class Patient(Ears):
     def __init__(self, turn: Turn) -> None:
         super().__init__()
         self.turn = turn
+        self.on_built: Callable[[Ear], object] = lambda ear: None
+
+    def buildProtocol(self, addr: Any) -> Any:
+        ear = super().buildProtocol(addr)
+        self.on_built(ear)
+        return ear
 
 
 class TlsGround:

@@ -20,6 +20,7 @@ from lispmsrt.histogram import Latency
 from lispmsrt.protocols import ControlProtocol
 from lispmsrt.services.listening import listen_control, listen_questions, stop_listening
 from lispmsrt.transports.turns import Turns
+from lispmsrt.transports.udp import BatchPort
 from lispmsrt.wire.addresses import Afi
 
 __all__ = ["ControlSockets"]
@@ -133,6 +134,8 @@ class ControlSockets:
         beside = listen_questions(port, protocol, receive_buffer, self.turns)
         if beside is not None:
             self._beside[beside] = protocol
+        elif isinstance(port, BatchPort):
+            self._log.warn("Map-Requests have no UDP socket of their own: the kernel does not sort")
 
     def look(self) -> None:
         """Take the datagrams that wait, if nobody looked for some time. Sessions call it between

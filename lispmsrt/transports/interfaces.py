@@ -39,6 +39,7 @@ class IAdmission(Interface):
 class ITakesTurns(Interface):
     """A factory that has better to do than to take connections, at times.
 
+    It says so by ``others_worked()`` of the Turns that its turn is of, after each piece of that.
     Where it does not provide this, what is done for those who connect is limited by number only.
     """
 

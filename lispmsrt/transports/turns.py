@@ -1,9 +1,9 @@
 """How much of the reactor's time goes to strangers, beside sessions that have work too.
 
-Datagrams, connections, handshakes: whoever floods one of these makes its part of each turn of the
-reactor as long as it may be, and so the sessions' part small. Therefore all that is done for who
-has no session yet has one account: while sessions have work it gets a quarter of the time, and what
-it takes too much it owes. Times are monotonic seconds.
+Datagrams of LISP control, connections, handshakes: whoever floods one of these makes its part of
+each turn of the reactor as long as it may be, and so the sessions' part small. Therefore these have
+one account: while sessions have work they get a quarter of the time together, and what they take
+too much they owe. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ less than half of their rate; over UDP it is more than 100,000 Map-Registers a s
 """
 
 LONGEST = 0.005
-"""Seconds that a turn takes at most, and what may be saved up for one: as long as datagrams wait
-while sessions are busy.
-"""
+"""Seconds that one turn takes at most, and what may be saved up for one."""
 
 SHORTEST = 0.00025
 """Seconds for which a turn is worth its system calls; and how long one lasts while sessions are
@@ -34,12 +32,12 @@ _RECENTLY = 0.02
 """Seconds after a session's chunk during which another is expected."""
 
 _LONGEST_PIECE = 0.025
-"""Seconds that are counted of one piece of work, whosever: a clock that jumps, or a process that
-was stopped, is neither to make anybody wait for long nor to give much.
+"""Seconds that are counted of one piece of work: a clock that jumps, or a process that was stopped,
+is not to make anybody wait for long.
 """
 
 _MOST_DEBT = 0.25
-"""Seconds that are owed at most: a second of waiting."""
+"""Seconds that one owes at most: a second of waiting, or two where another one has debts too."""
 
 
 class Turns:
@@ -52,6 +50,9 @@ class Turns:
         "pieces of work that others had: a session's chunk is one"
         self._all: list[Turn] = []
         self._credited_at = seconds()
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     def others_worked(self) -> None:
         """Take note that somebody else had something to do."""
@@ -68,10 +69,10 @@ class Turns:
         self._all.clear()
 
     def credit(self, now: float) -> None:
-        """Hand out the share of the time that has passed: to each the same, but what one has no use
-        for is the others'.
+        """Hand out the share of the time that has passed: to each the same, but what one has no
+        room for is the others'.
         """
-        share = _counted(now - self._credited_at) * SHARE
+        share = max(now - self._credited_at, 0.0) * SHARE
         self._credited_at = now
         left = len(self._all)
         for turn in sorted(self._all, key=attrgetter("allowance"), reverse=True):
@@ -82,13 +83,17 @@ class Turns:
 
 
 class Turn:
-    """When one socket may take what has come to it, and for how long."""
+    """When one socket may take what has come to it, and for how long; and what pays for those whom
+    it has let in until they have a session.
+    """
 
     def __init__(self, turns: Turns) -> None:
         self.allowance = LONGEST
         "seconds; below 0 is a debt"
         self._turns = turns
         self._began_at = self._over_at = turns.seconds()
+        self._given = 0.0
+        "seconds of this turn that nobody needs to pay for"
         self._seen = turns.others
         self._have_worked = False
         "whether others had, when this was to begin last"
@@ -99,15 +104,16 @@ class Turn:
         turns, now = self._turns, self._turns.seconds()
         had_worked = self._have_worked
         self._have_worked = self._have_others_worked(now)
-        if not had_worked and not self._have_worked:
-            # The reactor has come round, and nobody else had anything to do: to wait would help
-            # nobody.
-            self.allowance = max(self.allowance, SHORTEST)
-        elif self.allowance < SHORTEST:
-            turns.counters["turns left to sessions"] += 1
-            return False
+        self._given = 0.0
+        if self.allowance < SHORTEST:
+            # Where the reactor has come round, and nobody else had anything to do, to wait would
+            # help nobody; but who owes much has let in more than that.
+            if had_worked or self._have_worked or self.allowance < -LONGEST:
+                turns.counters["turns left to sessions"] += 1
+                return False
+            self._given = SHORTEST
         self._began_at = now
-        self._over_at = now + self.allowance
+        self._over_at = now + max(self.allowance, self._given)
         return True
 
     def has_time(self) -> bool:
@@ -134,11 +140,12 @@ class Turn:
 
     def end(self) -> None:
         """Pay for the time that was used."""
-        self.took(self._turns.seconds() - self._began_at)
+        self.took(self._turns.seconds() - self._began_at - self._given)
 
     def took(self, seconds: float) -> None:
         """Pay for something that was done outside of a turn, and can't wait for one."""
-        self.allowance = max(self.allowance - _counted(seconds), -_MOST_DEBT)
+        piece = min(max(seconds, 0.0), _LONGEST_PIECE)
+        self.allowance = max(self.allowance - piece, -_MOST_DEBT)
 
     @contextmanager
     def metered(self) -> Iterator[None]:
@@ -148,7 +155,3 @@ class Turn:
             yield
         finally:
             self.took(self._turns.seconds() - began_at)
-
-
-def _counted(seconds: float) -> float:
-    return min(max(seconds, 0.0), _LONGEST_PIECE)

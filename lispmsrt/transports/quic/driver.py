@@ -132,18 +132,19 @@ class Driver:
             return
         if self.quic.termination is not None:
             return  # it ends with this turn
-        now = self._clock.seconds()
+        side, now = self._side, self._clock.seconds()
         silent_at = self.quic.silent_at
         try:
             self.quic.receive_datagram(data, address, now)
         except Exception:
             self._broken()
+            side.worked(self._clock.seconds() - now)
             return
         # Who sees the traffic can send junk in the peer's name, which is no sign of life: two idle
         # ends that took it for one would send no PINGs until both gave up.
         if self.quic.silent_at != silent_at:
             self._heard(now)
-        self._side.worked(self._clock.seconds() - now)
+        side.worked(self._clock.seconds() - now)
         self.wake()
 
     def _heard(self, now: float) -> None:

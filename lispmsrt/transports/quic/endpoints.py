@@ -42,6 +42,7 @@ from lispmsrt.transports.quic.settings import (
     client_settings,
     server_settings,
 )
+from lispmsrt.transports.udp import read_few
 
 __all__ = ["QuicClientEndpoint", "QuicServerEndpoint", "client_endpoint", "server_endpoint"]
 
@@ -52,6 +53,9 @@ _READ_AT_ONCE = 32 * 1024
 """Octets that a Map-Server reads in one turn of the reactor, some 27 Initials. Twisted reads eight
 times as much, which with two milliseconds of a handshake here and there is long for all others.
 """
+
+_DATAGRAMS_AT_ONCE = 64
+"""The same of short ones: what is no QUIC at all costs some microseconds each."""
 
 
 @implementer(IStreamServerEndpoint)
@@ -85,6 +89,7 @@ class QuicServerEndpoint:
             self.port, protocol, interface=self.interface, maxPacketSize=_MAX_PACKET
         )
         opened.maxThroughput = _READ_AT_ONCE
+        read_few(opened, _DATAGRAMS_AT_ONCE)
         return opened
 
 

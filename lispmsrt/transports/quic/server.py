@@ -111,7 +111,8 @@ class Accepted:
         self._port.forget(self)
 
     def worked(self, seconds: float) -> None:
-        if self.is_in_handshake:
+        # What ends before it has a stream is paid for to its end.
+        if self.stream is None:
             self._port.took(seconds)
 
     def dissolve(self) -> None:
@@ -253,10 +254,15 @@ class QuicPort(DatagramProtocol):
         if self._turn is not None and not self._turn.has_time():
             self.counters["handshakes refused: no time left for more"] += 1
         elif self.handshakes.begin(address[0]):
-            self._accept(datagram, header, address, original)
+            self._accept(datagram, header, address, original, now)
 
     def _accept(
-        self, datagram: bytes, header: QuicHeader, address: Address, original: bytes
+        self,
+        datagram: bytes,
+        header: QuicHeader,
+        address: Address,
+        original: bytes,
+        since: float,
     ) -> None:
         quic = StreamConnection(
             configuration=self._settings.configuration,
@@ -271,6 +277,7 @@ class QuicPort(DatagramProtocol):
         self.route(header.destination_cid, accepted)
         self.route(quic.host_cid, accepted)
         accepted.driver.limit(self.handshakes.limits.timeout, "the handshake took too long")
+        self.took(self._clock.seconds() - since)
         accepted.driver.receive(datagram, address)
         if not accepted.driver.is_over and not quic.can_send:
             # An address was validated, but nothing in the datagram makes sense.

@@ -4,6 +4,8 @@ account of what handshakes take.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -16,13 +18,21 @@ __all__ = ["TlsFactory"]
 class _Transport(BufferingTLSTransport):
     factory: TlsFactory
 
-    def dataReceived(self, data: bytes) -> None:
+    _is_let_in = False
+    "until then it is part of a turn, which is paid for"
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        self._is_let_in = True
+
+    def _checkHandshakeStatus(self) -> None:
+        # And not what came behind it at once: that is the application's.
         turn = self.factory.turn
-        if turn is None or self._handshakeDone:
-            super().dataReceived(data)
+        if turn is None or not self._is_let_in:
+            super()._checkHandshakeStatus()
         else:
             with turn.metered():
-                super().dataReceived(data)
+                super()._checkHandshakeStatus()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         turn = self.factory.turn

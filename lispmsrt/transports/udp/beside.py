@@ -2,15 +2,16 @@
 
 Where more comes to a socket than is read, the kernel drops what comes then, whatever it is. So it
 sorts, by the first octet, before it queues: two sockets at one address are a group, to which a
-filter is attached (socket(7), SO_ATTACH_REUSEPORT_CBPF, Linux 4.5).
+filter is attached (socket(7), SO_ATTACH_REUSEPORT_CBPF, Linux 4.5). Of datagrams that one sender
+has sent by one call, and the kernel carries as one, it sees the first: all go where that goes.
 """
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -57,12 +58,13 @@ def listen_beside(
     beside = _PortBeside(
         port.getHost().port, protocol, port.interface, port.maxPacketSize, port.reactor, turn
     )
-    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         beside.startListening()
         _attach(beside.socket, _program(kinds))
-    except (CannotListenError, OSError):
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    except (CannotListenError, OSError, ImportError):
+        with suppress(OSError):
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
         if beside.connected:
             beside.stopListening()
         return None
@@ -81,6 +83,9 @@ def _program(kinds: Sequence[int]) -> bytes:
 
 
 def _attach(handle: socket.socket, program: bytes) -> None:
+    # Not every Python has it.
+    import ctypes
+
     instructions = ctypes.create_string_buffer(program, len(program))
     length = len(program) // _INSTRUCTION.size
     option = struct.pack("@HP", length, ctypes.addressof(instructions))

@@ -30,6 +30,7 @@ from lispmsrt.transports.sctp.usrsctp.legs import ClientLeg, ServerLeg
 from lispmsrt.transports.sctp.usrsctp.peers import Peer
 from lispmsrt.transports.sctp.usrsctp.sockets import Socket
 from lispmsrt.transports.sctp.usrsctp.stack import Stack, the_stack
+from lispmsrt.transports.udp import read_few
 
 __all__ = ["UsrsctpClientEndpoint", "UsrsctpServerEndpoint", "client_endpoint", "server_endpoint"]
 
@@ -37,6 +38,9 @@ _EPHEMERAL = (49152, 65535)
 _ATTEMPTS = 50
 
 _MAX_DATAGRAM = 65536
+
+_DATAGRAMS_AT_ONCE = 256
+"""That are read in one turn of the reactor: of empty ones Twisted reads without end."""
 
 
 class NoProtocol(Exception):  # noqa: N818
@@ -92,6 +96,7 @@ class UsrsctpPort:
         except BaseException:
             self._stack.stop_listening(self._port)
             raise
+        read_few(self._udp, _DATAGRAMS_AT_ONCE)
         self._leg = leg
         self._factory.doStart()
 
