@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Protocol
 
 from benchmarks.floods.attackers import Knocks, Returns, client_hello
@@ -79,6 +80,10 @@ def _initials(ports: Ports) -> Flood:
     return DatagramFlood(ports[3:], initials, sources=MANY)
 
 
+def _empty_to_quic(ports: Ports) -> Flood:
+    return DatagramFlood(ports[3:], lambda: cycle([b""]))
+
+
 def _returning_over_quic(ports: Ports) -> Flood:
     from benchmarks.floods.quic import QuicReturns
 
@@ -110,6 +115,9 @@ KINDS: dict[str, Kind] = {
     "unarmed": Kind("TCP connections, unarmed", "connections", lambda ports: Knocks(ports[1])),
     "unarmed-tls": Kind("TLS connections, unarmed", "connections", lambda ports: Knocks(ports[2])),
     "unarmed-quic": Kind("QUIC connections, unarmed", "Initials", _initials, needs_quic=True),
+    "empty-quic": Kind(
+        "empty datagrams to the QUIC port", "datagrams", _empty_to_quic, needs_quic=True
+    ),
     "armed": Kind("ETRs that arm, connect and leave", "connections", _returning),
     "armed-tls": Kind("ETRs that arm, begin TLS and leave", "connections", _returning_over_tls),
     "armed-quic": Kind(

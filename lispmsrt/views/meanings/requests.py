@@ -24,8 +24,8 @@ UDP_SOCKETS = Group(
             "The network refused them: no route, a full buffer, or a firewall."
         ),
         "turns left to sessions": (
-            "Times that datagrams or connections waited: with handshakes they had taken a quarter of"
-            " the time while sessions were busy."
+            "Times that datagrams or connections waited: with handshakes they had taken a quarter"
+            " of the time while sessions were busy."
         ),
     },
 )
